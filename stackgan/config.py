@@ -1,0 +1,71 @@
+"""Hyper-parameters of the networks and of their training.
+
+The classes say which values are allowed; the values themselves live in ``params.yaml`` and ``presets/``. Wherever a
+field departs from StackGAN as published (Zhang et al., ICCV 2017), one of its values is the published one.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+LearningRate = Annotated[float, Field(gt=0, le=0.1)]
+
+
+class Strict(BaseModel):
+    """Base of every section: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NetworkConfig(Strict):
+    """Shapes of the four networks; stored beside the weights, since it is all that is needed to build them again."""
+
+    gf_dim: int = Field(ge=4, le=512, description="generator width: Stage I starts with 8 x gf_dim channels at 4x4")
+    df_dim: int = Field(ge=4, le=512, description="discriminator width: its first layer has df_dim channels")
+    z_dim: int = Field(ge=1, le=1024, description="dimensions of the noise")
+    c_dim: int = Field(ge=1, le=1024, description="dimensions of the conditioning vector c")
+    conditioning: Literal["linear", "relu"] = Field(description="activation of mu and logvar; relu forces sigma >= 1")
+    residual_blocks: int = Field(ge=0, le=16, description="residual blocks of the Stage-II generator at 16x16")
+    stage1_skip: bool = Field(description="Stage II adds its picture to the enlarged Stage-I picture")
+    spectral_norm: bool = Field(description="spectral norm in the discriminators instead of batch norm")
+    downsample: Literal["pool", "conv"] = Field(
+        description="discriminators halve by 3x3 conv + pooling, or 4x4 stride 2"
+    )
+    df_cap: int = Field(ge=1, le=64, description="a discriminator layer has at most df_cap x df_dim channels")
+    unconditional_weight: float = Field(ge=0, le=10, description="weight of D's caption-free head; 0 leaves it out")
+
+
+class TrainingConfig(Strict):
+    """Losses and optimisers, the same for both stages."""
+
+    lr_g: LearningRate = Field(description="learning rate of the generators (always Adam)")
+    lr_d: LearningRate = Field(description="learning rate of the discriminators")
+    optimizer_d: Literal["adam", "sgd"] = Field(description="optimiser of the discriminators")
+    beta1: float = Field(ge=0, lt=1, description="Adam's first-moment decay")
+    beta2: float = Field(ge=0, lt=1, description="Adam's second-moment decay")
+    loss: Literal["hinge", "bce"] = Field(description="adversarial loss")
+    mismatched: Literal["other-species", "shuffled", "none"] = Field(
+        description="captions of the mismatched pairs: of another species, of any other picture, or no such pairs"
+    )
+    kl_weight: float = Field(ge=0, le=100, description="weight of the KL term, a mean over the batch and c_dim")
+    diffaugment: tuple[Literal["translation", "cutout", "color"], ...] = Field(
+        description="differentiable augmentations of every picture that a discriminator sees"
+    )
+    ema: float = Field(
+        ge=0, lt=1, description="decay per step of the averaged generator that is kept; 0 = no averaging"
+    )
+    init: Literal["normal", "xavier", "kaiming", "orthogonal"] = Field(description="initialisation of the weights")
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "TrainingConfig":
+        if len(set(self.diffaugment)) != len(self.diffaugment):
+            raise ValueError("diffaugment names an augmentation twice")
+        return self
+
+
+class StageConfig(Strict):
+    """Budget of one stage."""
+
+    epochs: int = Field(ge=1, description="passes over the training pictures")
+    batch_size: int = Field(ge=2, description="pictures a step, over all devices")
+    lr_halve_epochs: int = Field(ge=1, description="both learning rates are halved every so many epochs")
