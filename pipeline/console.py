@@ -1,0 +1,49 @@
+"""What the terminal shows: messages, and progress that is live on a terminal and one line elsewhere."""
+
+import time
+from collections.abc import Iterable, Iterator, Sized
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+T = TypeVar("T")
+
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def info(message: str) -> None:
+    console.print(message, markup=False)
+
+
+def warn(message: str) -> None:
+    console.print(f"warning: {message}", style="yellow", markup=False)
+
+
+def error(message: str) -> None:
+    console.print(f"error: {message}", style="bold red", markup=False)
+
+
+def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+    """Yield `items` under a progress bar; where the output is no terminal, print one line at the end."""
+    if total is None and isinstance(items, Sized):
+        total = len(items)
+    start, done = time.monotonic(), 0
+    with progress_bar() as bar:
+        task = bar.add_task(description, total=total)
+        for item in items:
+            yield item
+            done += 1
+            bar.advance(task)
+    info(f"{description}: {done} in {time.monotonic() - start:.1f} s")
+
+
+def progress_bar() -> Progress:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
