@@ -29,7 +29,7 @@ class NetworkConfig(Strict):
     stage1_skip: bool = Field(description="Stage II adds its picture to the enlarged Stage-I picture")
     spectral_norm: bool = Field(description="spectral norm in the discriminators instead of batch norm")
     downsample: Literal["pool", "conv"] = Field(
-        description="discriminators halve by 3x3 conv + pooling, or 4x4 stride 2"
+        description="discriminators halve by pooling, or by 4x4 stride-2 convolution"
     )
     df_cap: int = Field(ge=1, le=64, description="a discriminator layer has at most df_cap x df_dim channels")
     unconditional_weight: float = Field(ge=0, le=10, description="weight of D's caption-free head; 0 leaves it out")
@@ -51,9 +51,7 @@ class TrainingConfig(Strict):
     diffaugment: tuple[Literal["translation", "cutout", "color"], ...] = Field(
         description="differentiable augmentations of every picture that a discriminator sees"
     )
-    ema: float = Field(
-        ge=0, lt=1, description="decay per step of the averaged generator that is kept; 0 = no averaging"
-    )
+    ema: float = Field(ge=0, lt=1, description="decay per step of the averaged generator; 0 = no averaging")
     init: Literal["normal", "xavier", "kaiming", "orthogonal"] = Field(description="initialisation of the weights")
 
     @model_validator(mode="after")
