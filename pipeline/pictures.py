@@ -1,4 +1,4 @@
-"""Pictures for people: sheets of tiles with legible captions, and curves. Drawn the same way everywhere, to the byte."""
+"""Pictures for people: sheets of tiles with legible captions, and curves. Equal input makes equal bytes."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,8 @@ def sheet(
     canvas = Image.new("RGB", (width, height), _PAPER)
     draw = ImageDraw.Draw(canvas)
     if title:
-        draw.text((_MARGIN, _MARGIN - 4), _cut(title, _font(_TITLE_SIZE), width - 2 * _MARGIN), _INK, _font(_TITLE_SIZE))
+        font = _font(_TITLE_SIZE)
+        draw.text((_MARGIN, _MARGIN - 4), _cut(title, font, width - 2 * _MARGIN), _INK, font)
     for column, text in enumerate(column_titles or ()):
         position = (left + column * (side + _GAP), top - round(_TEXT_SIZE * 1.6))
         draw.text(position, _cut(text, _font(_TEXT_SIZE), side), _FAINT, _font(_TEXT_SIZE))

@@ -1,0 +1,144 @@
+"""The parameters of a run: params.yaml with one preset merged in, validated and frozen.
+
+A value lives in exactly one file: params.yaml holds what is the same for every preset, `presets/<preset>.yaml`
+the data, the text encoder, the widths and the budget. Nothing else in the project reads YAML.
+"""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StrictInt, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from stackgan.text.config import TextEncoderConfig
+
+from pipeline.data_config import ShardConfig, Transform
+from pipeline.evaluate_config import EvaluateConfig
+from pipeline.source_config import Mirrors, Source
+from stackgan.config import NetworkConfig, StageConfig, Strict, TrainingConfig
+from stackgan.errors import UserError
+from stackgan.judge_config import JudgeConfig
+
+PARAMS = Path("params.yaml")
+PRESETS = Path("presets")
+
+SpeciesChoice = Annotated[StrictInt, Field(ge=1)] | Annotated[str, Field(min_length=1)]
+
+
+class RuntimeConfig(Strict):
+    """How a run uses the machine. Untracked by DVC: none of it may change a result on the same kind of device."""
+
+    device: Literal["auto", "cpu", "cuda"]
+    devices: int = Field(ge=1, description="processes, one per device")
+    precision: Literal["auto", "float32", "bfloat16"]
+    workers: int = Field(ge=0, description="processes that load pictures; 0 loads in the training process")
+    checkpoint_seconds: float = Field(ge=0, description="least time between two checkpoints")
+
+
+class Params(NetworkConfig, TrainingConfig):
+    """Every parameter of the pipeline by the name that it has in YAML and on the command line."""
+
+    preset: str
+    species: Annotated[StrictInt, Field(ge=1)] | Literal["all"] | tuple[SpeciesChoice, ...]
+    split: Literal["zero-shot", "by-image"]
+    seed: int = Field(ge=0, lt=2**32)
+    shard: ShardConfig
+    transform: Transform
+    captions_per_sample: int = Field(ge=1, le=10, description="1 = one random caption, k = the mean of k")
+    evaluate: EvaluateConfig
+    runtime: RuntimeConfig
+    source: Source
+    mirrors: Mirrors
+    text_encoder: TextEncoderConfig
+    judge: JudgeConfig
+    stage1: StageConfig
+    stage2: StageConfig
+
+
+def load(preset: str | None = None, overrides: Iterable[str] = ()) -> Params:
+    """Read params.yaml and the preset that it names (or `preset`), then apply overrides like `stage1.epochs=3`.
+
+    Raises a `UserError` that names file and key for anything missing, unknown, misspelt or out of range.
+    """
+    common = _read(PARAMS)
+    if preset is not None:
+        common["preset"] = preset
+    chosen = PRESETS / f"{common.get('preset')}.yaml"
+    if not chosen.is_file():
+        known = ", ".join(sorted(path.stem for path in PRESETS.glob("*.yaml")))
+        raise UserError(f"there is no preset {common.get('preset')!r}: choose one of {known}")
+    specific = _read(chosen)
+    if twice := sorted(common.keys() & specific.keys()):
+        raise UserError(f"{chosen}: {twice[0]!r} stands in {PARAMS} too: keep it in one of them")
+    values = common | specific
+    for override in overrides:
+        _apply(override, values)
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        raise UserError(_describe(error, chosen, specific)) from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise UserError(f"{path} is missing: run this in the project's root folder")
+    try:
+        # YAML 1.2, as DVC writes it: PyYAML would read 1e-05 as a string and `no` as False.
+        values = YAML(typ="safe", pure=True).load(path.read_text())
+    except YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path} must hold `key: value` lines")
+    return values
+
+
+def _apply(override: str, values: dict[str, Any]) -> None:
+    path, equals, text = override.partition("=")
+    if not equals:
+        raise UserError(f"override {override!r} must have the form key=value, as in lr_g=0.0005")
+    *parents, key = path.split(".")
+    for parent in parents:
+        if not isinstance(values.get(parent), dict):
+            raise UserError(f"override {override!r}: {_unknown(parent, values)}")
+        values = values[parent]
+    if key not in values:
+        raise UserError(f"override {override!r}: {_unknown(key, values)}")
+    try:
+        values[key] = YAML(typ="safe", pure=True).load(text)
+    except YAMLError:
+        raise UserError(f"override {override!r}: {text!r} is not valid YAML") from None
+
+
+def _describe(error: ValidationError, preset_file: Path, specific: dict[str, Any]) -> str:
+    """All that is wrong in one line, an unknown key first: it often explains a missing one."""
+    problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+    return "; ".join(dict.fromkeys(_problem(problem, preset_file, specific) for problem in problems))
+
+
+def _problem(problem: Any, preset_file: Path, specific: dict[str, Any]) -> str:
+    location = [str(part) for part in problem["loc"]]
+    # A tagged union puts the tag into the path, which is no key of the file.
+    keys = [part for index, part in enumerate(location) if not (index == 1 and location[0] == "source")]
+    file = preset_file if keys[0] in specific else PARAMS
+    name = ".".join(keys)
+    if problem["type"] == "extra_forbidden":
+        return f"{file}: {_unknown(keys[-1], _siblings(keys[:-1]), shown=name)}"
+    if problem["type"] == "missing":
+        return f"{name!r} is missing: give it in {PARAMS} or in {preset_file}"
+    message = problem["msg"][0].lower() + problem["msg"][1:]
+    return f"{file}: {name}: {message}, not {problem['input']!r}"
+
+
+def _siblings(parents: Sequence[str]) -> Iterable[str]:
+    """Names that are known at this place of the tree of parameters."""
+    model: Any = Params
+    for parent in parents:
+        model = model.model_fields[parent].annotation if parent in getattr(model, "model_fields", {}) else None
+    return getattr(model, "model_fields", {})
+
+
+def _unknown(key: str, known: Iterable[str], *, shown: str | None = None) -> str:
+    nearest = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
+    return f"unknown key {shown or key!r}" + (f": did you mean {nearest[0]!r}?" if nearest else "")

@@ -1,0 +1,44 @@
+import subprocess
+import sys
+from pathlib import Path
+
+from pipeline import cli
+from tests.conftest import PROJECT
+
+
+def run(*arguments: str, cwd: Path = PROJECT) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pipeline", *arguments]
+    return subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, env={"PYTHONPATH": str(PROJECT), "PATH": ""}
+    )
+
+
+def test_every_stage_of_the_graph_is_a_command_with_help() -> None:
+    for stage in [*cli.STAGES, "shard"]:
+        result = run(stage, "--help")
+        assert result.returncode == 0
+        assert "Writes" in result.stdout or "writes" in result.stdout
+
+
+def test_help_imports_nothing_heavy() -> None:
+    probe = (
+        "import sys, pipeline.cli; print(sorted({'torch', 'albumentations', 'pydantic', 'numpy'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", probe], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_a_users_mistake_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
+    result = run("stage1", cwd=tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.splitlines() == ["error: params.yaml is missing: run this in the project's root folder"]
+
+
+def test_a_wrong_option_is_exit_code_2() -> None:
+    assert run("stage1", "--prest", "cub").returncode == 2
+
+
+def test_parameters_load_without_torch() -> None:
+    probe = "import sys, pipeline.params as p; p.load(); print(sorted({'torch', 'albumentations'} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", probe], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
