@@ -1,0 +1,131 @@
+"""Building blocks of the four networks. Every convolution is laid out for ``torch.channels_last``."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+_INITIALISERS: dict[str, Callable[[Tensor], Tensor]] = {
+    "normal": lambda weight: nn.init.normal_(weight, 0.0, 0.02),
+    "xavier": nn.init.xavier_normal_,
+    "kaiming": lambda weight: nn.init.kaiming_normal_(weight, a=0.2),
+    "orthogonal": nn.init.orthogonal_,
+}
+
+
+def initialise(network: nn.Module, kind: str) -> None:
+    """Draw all weights anew: `kind` for convolutions and linear layers, N(1, 0.02) for batch norm's scale."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            _INITIALISERS[kind](module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0, 0.02)
+
+
+class Condition(NamedTuple):
+    """c and the Gaussian that it was drawn from, each [B, c_dim]."""
+
+    c: Tensor
+    mu: Tensor
+    logvar: Tensor
+
+
+class ConditioningAugmentation(nn.Module):
+    """Embedding [B, T] → `Condition`: c = mu + sigma · eps smooths the space of captions (Zhang et al. 2017, §3.2).
+
+    In eval mode c is mu, so that a picture depends on nothing but its caption and its noise. `relu` is the
+    activation of the authors' PyTorch code; since it makes logvar ≥ 0, sigma is never below 1 and mu drowns in it.
+    """
+
+    MAX_LOGVAR = 4.0
+
+    def __init__(self, embedding_dim: int, c_dim: int, activation: str) -> None:
+        super().__init__()
+        self.linear = nn.Linear(embedding_dim, 2 * c_dim)
+        self.relu = activation == "relu"
+
+    def forward(self, embedding: Tensor) -> Condition:
+        both = self.linear(embedding).float()
+        mu, logvar = (F.relu(both) if self.relu else both).chunk(2, dim=1)
+        # Bounded, so that neither exp() nor the KL term can overflow; beyond ±4 sigma is of no consequence.
+        logvar = logvar.clamp(-self.MAX_LOGVAR, self.MAX_LOGVAR)
+        c = mu + torch.randn_like(mu) * torch.exp(0.5 * logvar) if self.training else mu
+        return Condition(c, mu, logvar)
+
+
+class UpBlock(nn.Module):
+    """[B, I, H, W] → [B, O, 2H, 2W]: nearest enlargement, 3×3 convolution, batch norm, ReLU."""
+
+    # Below this height the folded kernel costs more to compute than it saves.
+    FOLD_FROM = 32
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv = conv3x3(inputs, outputs)
+        self.norm = nn.BatchNorm2d(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.norm(self._enlarge(x)))
+
+    def _enlarge(self, x: Tensor) -> Tensor:
+        if x.shape[-1] < self.FOLD_FROM:
+            enlarged: Tensor = self.conv(F.interpolate(x, scale_factor=2.0))
+            return enlarged
+        return F.conv_transpose2d(x, fold(self.conv.weight), stride=2, padding=1)
+
+
+def fold(weight: Tensor) -> Tensor:
+    """3×3 kernel [O, I, 3, 3] → the kernel [I, O, 4, 4] of the transposed convolution (stride 2, padding 1) that equals
+    nearest ×2 enlargement and then `weight`. It touches 4 inputs per output where those two touch 9."""
+    taps = weight.new_tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])
+    return torch.einsum("ka,oiab,lb->iokl", taps, weight, taps).contiguous(memory_format=torch.channels_last)
+
+
+class ResidualBlock(nn.Module):
+    """[B, C, H, W] → the same: two 3×3 convolutions with batch norm around a shortcut."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            conv3x3(channels, channels),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(inplace=True),
+            conv3x3(channels, channels),
+            nn.BatchNorm2d(channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.body(x))
+
+
+def conv3x3(inputs: int, outputs: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+
+
+def encoder_block(inputs: int, outputs: int) -> nn.Sequential:
+    """[B, I, H, W] → [B, O, H/2, W/2] in a generator: 4×4 stride-2 convolution, batch norm, ReLU."""
+    conv = nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+
+
+def critic_block(conv: nn.Conv2d, *, spectral: bool, norm: bool = True, halve: bool = False) -> nn.Sequential:
+    """`conv` of a discriminator with its normalisation, LeakyReLU(0.2) and, if `halve`, 2×2 mean pooling.
+
+    `norm` False leaves batch norm out (as the first layer does); with spectral norm there is none anyway.
+    """
+    layers: list[nn.Module] = [normalised(conv, spectral)]
+    if norm and not spectral:
+        layers.append(nn.BatchNorm2d(conv.out_channels))
+    layers.append(nn.LeakyReLU(0.2, inplace=True))
+    if halve:
+        layers.append(nn.AvgPool2d(2))
+    return nn.Sequential(*layers)
+
+
+def normalised(layer: nn.Module, spectral: bool) -> nn.Module:
+    return spectral_norm(layer) if spectral else layer

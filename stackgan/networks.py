@@ -1,0 +1,173 @@
+"""The networks of StackGAN: two generators and a discriminator for either size.
+
+Layer by layer these are the networks of the authors' PyTorch code, which differ slightly from the paper's TensorFlow
+code; `NetworkConfig` names each departure. Logits are never squashed. T is the embedding's dimension, B the batch.
+"""
+
+import itertools
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stackgan.config import NetworkConfig
+from stackgan.layers import (
+    ConditioningAugmentation,
+    ResidualBlock,
+    UpBlock,
+    conv3x3,
+    critic_block,
+    encoder_block,
+    normalised,
+)
+
+STAGE_SIZES = {1: 64, 2: 256}
+
+
+class GeneratorOutput(NamedTuple):
+    """image [B, 3, S, S] in [-1, 1]; mu and logvar [B, c_dim] of the conditioning augmentation."""
+
+    image: Tensor
+    mu: Tensor
+    logvar: Tensor
+
+
+class DiscriminatorOutput(NamedTuple):
+    """Logits [B], positive for "real": one tensor per embedding given, and the caption-free head's if there is one."""
+
+    conditional: tuple[Tensor, ...]
+    unconditional: Tensor | None
+
+
+class Stage1Generator(nn.Module):
+    """embedding [B, T], noise [B, z_dim] → 64×64 picture: shape and colours.
+
+    Channels: 8·gf_dim at 4×4, halved at each of four enlargements, gf_dim/2 at 64×64 before RGB.
+    """
+
+    def __init__(self, config: NetworkConfig, embedding_dim: int) -> None:
+        super().__init__()
+        width = 8 * config.gf_dim
+        self.augmentation = ConditioningAugmentation(embedding_dim, config.c_dim, config.conditioning)
+        self.project = nn.Sequential(
+            nn.Linear(config.c_dim + config.z_dim, width * 16, bias=False),
+            nn.BatchNorm1d(width * 16),
+            nn.ReLU(inplace=True),
+            nn.Unflatten(1, (width, 4, 4)),
+        )
+        self.enlarge = nn.Sequential(*[UpBlock(width >> i, width >> (i + 1)) for i in range(4)])
+        self.to_rgb = conv3x3(width >> 4, 3)
+
+    def forward(self, embedding: Tensor, noise: Tensor) -> GeneratorOutput:
+        condition = self.augmentation(embedding)
+        x = self.project(torch.cat([condition.c, noise], dim=1)).contiguous(memory_format=torch.channels_last)
+        return GeneratorOutput(torch.tanh(self.to_rgb(self.enlarge(x))), condition.mu, condition.logvar)
+
+
+class Stage2Generator(nn.Module):
+    """embedding [B, T], noise [B, z_dim] → 256×256 picture: Stage I's, encoded, joined with the caption and redrawn.
+
+    Stage I is frozen: it gets no gradient and stays in eval mode, whatever mode this module is put in, so that its
+    batch-norm statistics never move. With `stage1_skip` the result is a correction of the enlarged Stage-I picture,
+    which makes even an untrained Stage II draw Stage I's birds.
+    """
+
+    def __init__(self, config: NetworkConfig, embedding_dim: int, stage1: Stage1Generator) -> None:
+        super().__init__()
+        width = config.gf_dim
+        self.skip = config.stage1_skip
+        self.stage1 = stage1.requires_grad_(False).eval()
+        self.augmentation = ConditioningAugmentation(embedding_dim, config.c_dim, config.conditioning)
+        self.encode = nn.Sequential(
+            conv3x3(3, width),
+            nn.ReLU(inplace=True),
+            encoder_block(width, 2 * width),
+            encoder_block(2 * width, 4 * width),
+        )
+        self.join = nn.Sequential(
+            conv3x3(4 * width + config.c_dim, 4 * width),
+            nn.BatchNorm2d(4 * width),
+            nn.ReLU(inplace=True),
+        )
+        self.residual = nn.Sequential(*[ResidualBlock(4 * width) for _ in range(config.residual_blocks)])
+        self.enlarge = nn.Sequential(*[UpBlock(4 * width >> i, 4 * width >> (i + 1)) for i in range(4)])
+        self.to_rgb = conv3x3(width // 4, 3)
+
+    def train(self, mode: bool = True) -> "Stage2Generator":
+        super().train(mode)
+        self.stage1.eval()
+        return self
+
+    def forward(self, embedding: Tensor, noise: Tensor) -> GeneratorOutput:
+        with torch.no_grad():
+            draft = self.stage1(embedding, noise).image
+        condition = self.augmentation(embedding)
+        x = self.residual(self.join(tile(self.encode(draft), condition.c)))
+        rgb = self.to_rgb(self.enlarge(x))
+        if self.skip:
+            enlarged = F.interpolate(draft.float(), scale_factor=4.0, mode="bilinear")
+            rgb = rgb + torch.atanh(0.98 * enlarged)
+        return GeneratorOutput(torch.tanh(rgb), condition.mu, condition.logvar)
+
+
+class Discriminator(nn.Module):
+    """Picture [B, 3, size, size] and any number of embeddings [B, T] → `DiscriminatorOutput`.
+
+    The picture's features [B, 8·df_dim, 4, 4] are computed once for all the embeddings. The caption has a path of its
+    own, since the generator's mu is trained to please the generator.
+    """
+
+    def __init__(self, config: NetworkConfig, embedding_dim: int, size: int) -> None:
+        super().__init__()
+        spectral = config.spectral_norm
+        self.encode = _picture_encoder(config, size)
+        width = 8 * config.df_dim
+        self.caption = nn.Sequential(
+            normalised(nn.Linear(embedding_dim, config.c_dim), spectral),
+            nn.LeakyReLU(0.2, inplace=True),
+        )
+        joint = nn.Conv2d(width + config.c_dim, width, 3, padding=1, bias=spectral)
+        self.conditional = nn.Sequential(
+            critic_block(joint, spectral=spectral),
+            normalised(nn.Conv2d(width, 1, 4), spectral),
+            nn.Flatten(0),
+        )
+        self.unconditional = (
+            nn.Sequential(normalised(nn.Conv2d(width, 1, 4), spectral), nn.Flatten(0))
+            if config.unconditional_weight
+            else None
+        )
+
+    def forward(self, image: Tensor, *embeddings: Tensor) -> DiscriminatorOutput:
+        features = self.encode(image)
+        conditional = tuple(self.conditional(tile(features, self.caption(embedding))) for embedding in embeddings)
+        return DiscriminatorOutput(conditional, self.unconditional(features) if self.unconditional else None)
+
+
+def _picture_encoder(config: NetworkConfig, size: int) -> nn.Sequential:
+    """Halvings from `size` to 4×4 with doubling channels, then 3×3 convolutions back to 8·df_dim if they are more."""
+    spectral, df_dim = config.spectral_norm, config.df_dim
+    halvings = size.bit_length() - 3
+    widths = [3, *(df_dim * min(2**i, config.df_cap) for i in range(halvings))]
+    blocks: list[nn.Module] = []
+    for i, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
+        # A convolution that batch norm follows needs no bias of its own.
+        bias = spectral or (config.downsample == "pool" and i == 0)
+        if config.downsample == "pool":
+            conv = nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias)
+        else:
+            conv = nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=bias)
+        blocks.append(critic_block(conv, spectral=spectral, norm=i > 0, halve=config.downsample == "pool"))
+    while widths[-1] != 8 * df_dim:
+        outputs = max(widths[-1] // 2, 8 * df_dim)
+        blocks.append(critic_block(nn.Conv2d(widths[-1], outputs, 3, padding=1, bias=spectral), spectral=spectral))
+        widths.append(outputs)
+    return nn.Sequential(*blocks)
+
+
+def tile(features: Tensor, vector: Tensor) -> Tensor:
+    """features [B, F, H, W], vector [B, C] → [B, F + C, H, W], the vector repeated at every place."""
+    height, width = features.shape[-2:]
+    repeated = vector.to(features.dtype)[:, :, None, None].expand(-1, -1, height, width)
+    return torch.cat([features, repeated], dim=1).contiguous(memory_format=torch.channels_last)
