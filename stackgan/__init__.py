@@ -1,5 +1,7 @@
 """StackGAN as a library: pictures of birds from sentences, in two stages (64×64, then 256×256).
 
+The shortest use, once a model is trained:
+
     from stackgan import StackGAN
 
     model = StackGAN.from_pretrained("models/sample/stackgan")
