@@ -1,0 +1,137 @@
+"""What lies on the body: wings folded and spread, tail, crest, bill and eye."""
+
+from collections.abc import Callable
+
+from pipeline.flock.geometry import Colour, Disc, Drawing, Point, Shape, Stroke, blend, curve, darker, outline, turned
+from pipeline.flock.species import PALETTE, Species
+
+Body = Callable[[float, float], Point]  # forward and up from the middle of the body, to the drawing's coordinates
+
+
+def folded_wing(at: Body, depth: float, colour: Colour, bars: Colour | None, droop: float) -> Drawing:
+    """A wing at rest: coverts, flight feathers and, on many species, two bars across."""
+    k = depth / 0.6
+
+    def wing(u: float, v: float) -> Point:
+        return turned(at(u, v * k), droop * 0.5, about=at(0.25, 0.1 * k))
+
+    edge = outline(wing(0.31, 0.06), wing(0.20, 0.20), wing(-0.08, 0.215), wing(-0.38, 0.13), wing(-0.76, 0.02),
+                   wing(-0.76, 0.02), wing(-0.40, -0.07), wing(-0.10, -0.135), wing(0.16, -0.10))  # fmt: skip
+    coverts = outline(wing(0.32, 0.07), wing(0.20, 0.21), wing(-0.02, 0.21), wing(-0.14, 0.06), wing(-0.03, -0.10),
+                      wing(0.16, -0.09))  # fmt: skip
+    line = darker(colour, 0.42)
+    drawing: Drawing = [Shape(darker(colour, 0.10), polygon=edge, name="wing")]
+    for start, end in (((-0.02, -0.07), (-0.58, -0.035)), ((-0.06, 0.0), (-0.70, 0.005)), ((-0.06, 0.075), (-0.62, 0.05)),
+                       ((-0.02, 0.15), (-0.46, 0.095))):  # fmt: skip
+        middle = ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2 - 0.02)
+        drawing.append(Stroke(line, curve([wing(*start), wing(*middle), wing(*end)]), 0.016, within="wing"))
+    drawing.append(
+        Shape(
+            blend(colour, (255, 255, 255), 0.07),
+            polygon=coverts,
+            soft=0.012,
+            within="wing",
+            name="coverts",
+            shaded=False,
+        )
+    )
+    for u, v in ((0.16, 0.10), (0.08, 0.02), (0.04, 0.13), (0.17, -0.01)):
+        scallop = [wing(u, v + 0.045), wing(u - 0.05, v), wing(u, v - 0.045)]
+        drawing.append(Stroke(line, curve(scallop), 0.012, within="coverts"))
+    for u in (-0.03, -0.20) if bars else ():
+        drawing.append(
+            Stroke(bars or line, curve([wing(u, 0.2), wing(u - 0.07, 0.04), wing(u + 0.02, -0.13)]), 0.05, "wing")
+        )
+    return drawing
+
+
+def flight_wing(at: Body, colour: Colour, lift: float, *, near: bool, bars: Colour | None) -> Drawing:
+    """A raised wing, the near one over the body and the far one, darker, behind it."""
+    shift, name = (0.0, "near wing") if near else (0.16, "far wing")
+    base = colour if near else darker(colour, 0.22)
+
+    def wing(u: float, v: float) -> Point:
+        return at(u + shift + 0.12 * v * (1 - near), v * lift)
+
+    tips = ((-0.36, 1.12), (-0.50, 0.96), (-0.58, 0.78), (-0.58, 0.58), (-0.52, 0.38))
+    trailing = [point for u, v in tips for point in (wing(u, v), wing(u, v), wing(u + 0.07, v - 0.09))]
+    edge = outline(wing(0.27, 0.06), wing(0.30, 0.30), wing(0.26, 0.56), wing(0.02, 0.92), wing(-0.34, 1.20),
+                   wing(-0.34, 1.20), *trailing, wing(-0.34, 0.12), wing(-0.10, -0.04), steps=4)  # fmt: skip
+    coverts = outline(wing(0.28, 0.05), wing(0.31, 0.30), wing(0.25, 0.55), wing(0.06, 0.82), wing(-0.06, 0.66),
+                      wing(-0.16, 0.36), wing(-0.12, 0.04))  # fmt: skip
+    line = darker(base, 0.40)
+    drawing: Drawing = [Shape(darker(base, 0.08), polygon=edge, name=name)]
+    roots = ((0.0, 0.84), (-0.08, 0.72), (-0.12, 0.58), (-0.15, 0.44), (-0.16, 0.28))
+    drawing += [
+        Stroke(line, (wing(*root), wing(u + 0.05, v - 0.06)), 0.014, within=name)
+        for root, (u, v) in zip(roots, tips, strict=True)
+    ]
+    drawing.append(Shape(blend(base, (255, 255, 255), 0.06), polygon=coverts, soft=0.02, within=name, shaded=False))
+    for out in (0.0, 0.14) if bars else ():
+        bar = curve([wing(0.02 - out, 0.84), wing(-0.14 - out, 0.55), wing(-0.14 - out, 0.12)])
+        drawing.append(Stroke(bars or line, bar, 0.05, within=name))
+    return drawing
+
+
+def tail(at: Body, length: float, colour: Colour, *, spread: bool) -> Drawing:
+    half = 0.15 if spread else 0.075
+    end = -0.42 - length
+    edge = outline(at(-0.34, 0.13), at(end, 0.02 + half), at(end, 0.02 + half), at(end - 0.03, 0.02), at(end, 0.02 - half),
+                   at(end, 0.02 - half), at(-0.34, -0.05))  # fmt: skip
+    drawing: Drawing = [Shape(colour, polygon=edge, name="tail")]
+    for share in (-0.5, 0.0, 0.5):
+        tip = at(end + 0.02, 0.02 + share * half)
+        drawing.append(Stroke(darker(colour, 0.38), (at(-0.4, 0.04), tip), 0.014, within="tail"))
+    return drawing
+
+
+def crest(head: Disc, colour: Colour) -> Drawing:
+    """A tuft of two points, swept back, to be painted before the head."""
+    on = _on(head)
+    edge = outline(on(0.45, 0.80), on(0.10, 1.25), on(-0.75, 1.80), on(-0.75, 1.80), on(-0.62, 1.30), on(-1.20, 1.32),
+                   on(-1.20, 1.32), on(-0.88, 0.85), on(-0.30, 0.20))  # fmt: skip
+    return [Shape(colour, polygon=edge)]
+
+
+def face(head: Disc, species: Species, colours: dict[str, Colour]) -> Drawing:
+    """Bill and eye."""
+    on = _on(head)
+    return [
+        *_bill(species.bill, on, colours["bill"], head[2]),
+        *_eye(on(0.32, 0.18), head[2], species, colours["head"]),
+    ]
+
+
+def _on(head: Disc) -> Body:
+    """Head coordinates (forward, up, in radii from its centre) to the drawing's."""
+    x, y, r = head
+    return lambda u, v: (x + u * r, y - v * r)
+
+
+def _bill(kind: str, on: Callable[[float, float], Point], colour: Colour, r: float) -> Drawing:
+    """Two mandibles of the kind, rooted in the face."""
+    outlines = {
+        "pointed": ((0.80, 0.26), (1.30, 0.10), (1.72, -0.08), (1.30, -0.20), (0.80, -0.30)),
+        "cone": ((0.74, 0.42), (1.20, 0.28), (1.56, -0.10), (1.20, -0.30), (0.74, -0.46)),
+        "dagger": ((0.76, 0.30), (1.60, 0.12), (2.75, -0.10), (1.60, -0.20), (0.76, -0.32)),
+        "hooked": ((0.74, 0.36), (1.28, 0.34), (1.62, -0.34), (1.24, -0.16), (0.74, -0.34)),
+        "flat": ((0.78, 0.26), (1.30, -0.02), (1.98, 0.02), (1.92, -0.26), (0.78, -0.36)),
+        "curved": ((0.76, 0.28), (1.60, 0.16), (2.35, -0.62), (1.50, -0.20), (0.76, -0.30)),
+    }
+    top, upper, tip, lower, bottom = (on(u, v) for u, v in outlines[kind])
+    ends = (tip,) if kind == "flat" else (tip, tip)
+    drawing: Drawing = [Shape(colour, polygon=outline(top, top, upper, *ends, lower, bottom, bottom), name="bill")]
+    gape = curve([on(0.85, -0.06), ((upper[0] + lower[0]) / 2, (upper[1] + lower[1]) / 2), tip])
+    drawing.append(Stroke(darker(colour, 0.5), gape, 0.07 * r, within="bill"))
+    return drawing
+
+
+def _eye(centre: Point, r: float, species: Species, head: Colour) -> Drawing:
+    x, y = centre
+    around = PALETTE[species.eye_ring] if species.eye_ring else darker(head, 0.35)
+    width = 0.36 if species.eye_ring else 0.25
+    return [
+        Shape(around, discs=((x, y, width * r),), shaded=False),
+        Shape((18, 14, 18), discs=((x, y, 0.20 * r),), shaded=False),
+        Shape((250, 250, 250), discs=((x + 0.05 * r, y - 0.08 * r, 0.07 * r),), shaded=False),
+    ]

@@ -1,0 +1,135 @@
+"""The flock's species: a body form and a colour for every part, and which of them are kept for testing.
+
+Every fourth species is a test species. No test species shares two of its three main colours, in the same parts, with any
+training species, while each colour by itself occurs in its part among the training species: a model that draws a test
+species well has put together what it only saw apart.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations, product
+
+PALETTE = {
+    "red": (198, 32, 40),
+    "orange": (240, 128, 24),
+    "yellow": (246, 208, 44),
+    "green": (58, 142, 62),
+    "blue": (40, 98, 196),
+    "brown": (122, 76, 42),
+    "black": (36, 36, 42),
+    "white": (242, 242, 238),
+    "grey": (142, 146, 152),
+}
+MAIN_PARTS = ("head", "wing", "belly")
+MAIN_COLOURS = ("red", "yellow", "green", "blue", "brown", "black", "white", "grey")
+BILL_COLOURS = ("orange", "black", "yellow", "grey")
+LEG_COLOURS = ("orange", "black", "grey", "yellow")
+TEST_EVERY = 4
+PARTNERS_KEPT_APART = 3
+
+NOUNS = {
+    "robin": ("Robin", "Wren", "Chat"),
+    "finch": ("Finch", "Sparrow", "Bunting"),
+    "jay": ("Jay", "Thrush", "Magpie"),
+    "kingfisher": ("Kingfisher",),
+    "raptor": ("Hawk", "Falcon"),
+    "duck": ("Duck", "Teal"),
+    "gull": ("Gull", "Tern"),
+    "heron": ("Heron", "Egret"),
+}
+BILLS = {
+    "robin": ("pointed",),
+    "finch": ("cone", "pointed"),
+    "jay": ("pointed", "curved"),
+    "kingfisher": ("dagger",),
+    "raptor": ("hooked",),
+    "duck": ("flat",),
+    "gull": ("hooked", "pointed"),
+    "heron": ("dagger", "curved"),
+}
+CRESTED_FORMS = ("robin", "finch", "jay", "kingfisher", "duck", "heron")
+LONG_TAILED_FORMS = ("robin", "finch", "jay", "raptor")
+HAUNTS = (
+    "Alpine", "Bay", "Cliff", "Dune", "Elfin", "Fen", "Garden", "Heath", "Island", "Jungle", "Karoo", "Lagoon", "Marsh",
+    "Northern", "Orchard", "Prairie", "Quarry", "River", "Savanna", "Tundra", "Upland", "Valley", "Western", "Yucca",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Species:
+    """`number` counts from 1; `name` is the folder name, "007.Blue_headed_Marsh_Wren"; colours are words of PALETTE."""
+
+    number: int
+    name: str
+    form: str
+    colours: dict[str, str]
+    bill: str
+    crest: bool
+    eye_ring: str | None
+    wing_bars: str | None
+    long_tail: bool
+
+
+def roster(count: int, seed: int) -> list[Species]:
+    """The first `count` species of the flock `seed`; a longer roster begins with the shorter one."""
+    forms = list(NOUNS)
+    colours = _main_colours(seed)
+    return [_species(n, forms[(n + n // len(forms)) % len(forms)], next(colours), seed) for n in range(1, count + 1)]
+
+
+def _main_colours(seed: int) -> Iterator[tuple[str, ...]]:
+    """The colours of head, wing and belly of species 1, 2, …: always the rarest so far among those allowed."""
+    rng = random.Random(f"flock {seed} colours")
+    triples = [triple for triple in product(MAIN_COLOURS, repeat=3) if len(set(triple)) > 1]
+    rng.shuffle(triples)
+    apart = {pair: _pairs_kept_apart(rng) for pair in combinations(range(3), 2)}
+    kept = {triple: {(triple[i], triple[j]) in apart[i, j] for i, j in apart} for triple in triples}
+    allowed = {test: [triple for triple in triples if kept[triple] == {test}] for test in (True, False)}
+    used: Counter[object] = Counter()
+    number = 0
+    while True:
+        number += 1
+        best = min(allowed[is_test(number)], key=lambda t: (used[t], sum(used[part] for part in enumerate(t))))
+        used.update([best, *enumerate(best)])
+        yield best
+
+
+def _pairs_kept_apart(rng: random.Random) -> set[tuple[str, str]]:
+    """Pairs of colours that only test species may have: each colour in either place meets `PARTNERS_KEPT_APART`."""
+    first, second = (rng.sample(MAIN_COLOURS, len(MAIN_COLOURS)) for _ in range(2))
+    steps = range(PARTNERS_KEPT_APART)
+    return {(colour, second[(i + step) % len(second)]) for i, colour in enumerate(first) for step in steps}
+
+
+def is_test(number: int) -> bool:
+    return number % TEST_EVERY == 0
+
+
+def _species(number: int, form: str, main: tuple[str, ...], seed: int) -> Species:
+    rng = random.Random(f"flock {seed} species {number}")
+
+    def other_than(*colours: str, among: tuple[str, ...]) -> str:
+        return rng.choice([colour for colour in among if colour not in colours])
+
+    head, wing, belly = main
+    colours = {
+        "head": head,
+        "wing": wing,
+        "belly": belly,
+        "bill": other_than(head, among=BILL_COLOURS),
+        "legs": other_than(belly, among=LEG_COLOURS),
+        "tail": rng.choice((wing, wing, head, "black")),
+    }
+    return Species(
+        number=number,
+        name=f"{number:03d}.{head.capitalize()}_headed_{rng.choice(HAUNTS)}_{rng.choice(NOUNS[form])}",
+        form=form,
+        colours=colours,
+        bill=rng.choice(BILLS[form]),
+        crest=form in CRESTED_FORMS and rng.random() < 0.5,
+        eye_ring=other_than(head, among=("white", "yellow", "red", "orange")) if rng.random() < 0.4 else None,
+        wing_bars=other_than(wing, among=("white", "yellow", "black")) if rng.random() < 0.4 else None,
+        long_tail=form in LONG_TAILED_FORMS and rng.random() < 0.5,
+    )
