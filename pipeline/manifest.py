@@ -1,0 +1,55 @@
+"""The manifest: one JSON line per picture, sorted by name. Later stages take pictures, split and captions from it."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.files import atomic_write, require
+from stackgan.errors import UserError
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of one bird, as the archives describe it."""
+
+    id: int  # CUB's own
+    name: str  # "001.Black_footed_Albatross/Black_Footed_Albatross_0001_796111.jpg"
+    species_id: int
+    species: str  # "001.Black_footed_Albatross"
+    split: str  # "train" | "test"
+    bbox: Box  # x, y, width, height in pixels
+    captions: tuple[str, ...]
+    truth: dict[str, str] = field(default_factory=dict)  # part -> colour, where the picture was drawn; else empty
+
+
+def line(picture: Picture) -> str:
+    """The picture as one line of JSON, the same for equal pictures; `truth` is left out where it is empty."""
+    values = asdict(picture)
+    if not picture.truth:
+        del values["truth"]
+    return json.dumps(values, sort_keys=True, ensure_ascii=False)
+
+
+def write(path: Path, pictures: Iterable[Picture]) -> None:
+    """Write the manifest atomically, sorted by name."""
+    ordered = sorted(pictures, key=lambda picture: picture.name)
+    atomic_write(path, "".join(line(picture) + "\n" for picture in ordered))
+
+
+def read(path: Path) -> list[Picture]:
+    """Read the manifest, in its order (by name); a missing or damaged one is a `UserError`."""
+    with require(path, made_by="prepare").open(encoding="utf-8") as file:
+        return [_parse(text, f"{path}:{number}") for number, text in enumerate(file, start=1)]
+
+
+def _parse(text: str, where: str) -> Picture:
+    try:
+        values: dict[str, Any] = json.loads(text)
+        x, y, width, height = values.pop("bbox")
+        return Picture(**values | {"bbox": (x, y, width, height), "captions": tuple(values["captions"])})
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{where} is not a manifest line ({error}): run `dvc repro --force prepare`") from error

@@ -1,0 +1,42 @@
+"""Work spread over processes: results in the order of the jobs, the same for any number of processes."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from stackgan.errors import UserError
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+def parallel(
+    function: Callable[[Job], Result], jobs: Sequence[Job], *, processes: int | None = None
+) -> Iterator[Result]:
+    """Yield `function(job)` for every job, in order; as many processes as cores where `processes` is None.
+
+    `function` and the jobs must be picklable. One process, or one job, is done right here. An error in a process is
+    raised here; the jobs that have not begun are then dropped.
+    """
+    processes = min(processes or os.cpu_count() or 1, len(jobs))
+    if processes <= 1:
+        yield from map(function, jobs)
+        return
+    # Not fork: threads (torch, the progress bar) may hold locks. The fork server pays the slow imports once for all.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([function.__module__])
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_leave_interrupts_to_parent) as pool:
+        try:
+            yield from pool.map(function, jobs)
+        except BrokenProcessPool as error:
+            raise UserError("a worker process died, most likely for lack of memory: free some and run again") from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _leave_interrupts_to_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
