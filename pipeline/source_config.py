@@ -1,21 +1,17 @@
 """Where a preset's two archives come from: drawn here (`flock`) or fetched as they are (`archives`).
 
-The archives' names and checksums are what the pipeline depends on; the URLs that serve them (`Mirrors`) are not, so that
-another mirror never repeats a download.
+The archives' names and checksums are what the pipeline depends on; the URLs that serve them (`Mirrors`) are not, so
+that another mirror never repeats a download.
 """
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from stackgan.config import Strict
 
 IMAGES_ARCHIVE = "CUB_200_2011.tgz"
 CAPTIONS_ARCHIVE = "birds.zip"
-
-
-class Strict(BaseModel):
-    """Frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Archive(Strict):

@@ -1,4 +1,4 @@
-"""One finished picture of the flock: the photograph, the true box of its bird, its captions and what they are true to."""
+"""One finished picture of the flock: the picture, the true box of its bird, its captions and what they are true to."""
 
 import io
 import random

@@ -1,8 +1,8 @@
 """The flock's species: a body form and a colour for every part, and which of them are kept for testing.
 
-Every fourth species is a test species. No test species shares two of its three main colours, in the same parts, with any
-training species, while each colour by itself occurs in its part among the training species: a model that draws a test
-species well has put together what it only saw apart.
+Every fourth species is a test species. No test species shares two of its three main colours, in the same parts, with
+any training species, while each colour by itself occurs in its part among the training species: a model that draws a
+test species well has put together what it only saw apart.
 """
 
 import random
