@@ -1,6 +1,6 @@
 """Stage `download`: put the images archive and the captions archive into data/<preset>/raw/, whole and checked.
 
-Reads    kind flock: nothing, it draws; kind archives: the folder that STACKGAN_ARCHIVES names, then the mirrors in order
+Reads    kind flock: nothing, it draws; kind archives: the folder STACKGAN_ARCHIVES, then the mirrors in order
 Writes   data/<preset>/raw/: both archives, never unpacked, and source.json: name, bytes, SHA-256 and origin of each
 Params   source (mirrors only say where the same bytes may be had: they are no reason to download again)
 

@@ -11,7 +11,7 @@ from pipeline.flock.species import PALETTE, Species
 @dataclass(frozen=True)
 class Form:
     """Proportions in body lengths: `depth` of the body, `head` radius, head from shoulder (`neck`: forwards, up),
-    `tail` and `legs` lengths; `pitch` (degrees, least and most) is how steeply it sits; `size` its word in captions."""
+    `tail` and `legs` lengths; `pitch` (degrees, least and most) is how steeply it perches."""
 
     depth: float
     head: float
@@ -20,18 +20,17 @@ class Form:
     legs: float
     pitch: tuple[float, float]
     poses: dict[str, int]
-    size: str
 
 
 FORMS = {
-    "robin": Form(0.80, 0.29, (0.10, 0.20), 0.34, 0.26, (18, 38), {"perched": 5, "standing": 3, "flying": 2}, "small"),
-    "finch": Form(0.64, 0.25, (0.12, 0.19), 0.46, 0.22, (22, 44), {"perched": 6, "standing": 2, "flying": 2}, "small"),
-    "jay": Form(0.56, 0.23, (0.13, 0.20), 0.66, 0.26, (20, 46), {"perched": 6, "standing": 2, "flying": 2}, "medium sized"),
-    "kingfisher": Form(0.66, 0.29, (0.12, 0.19), 0.24, 0.12, (30, 50), {"perched": 8, "flying": 2}, "small"),
-    "raptor": Form(0.68, 0.23, (0.08, 0.20), 0.46, 0.20, (46, 64), {"perched": 7, "flying": 3}, "large"),
-    "duck": Form(0.58, 0.22, (0.12, 0.38), 0.24, 0.22, (2, 10), {"swimming": 6, "standing": 3, "flying": 1}, "medium sized"),
-    "gull": Form(0.54, 0.22, (0.15, 0.22), 0.34, 0.30, (6, 16), {"standing": 4, "flying": 4, "swimming": 2}, "medium sized"),
-    "heron": Form(0.56, 0.19, (0.20, 0.62), 0.26, 0.66, (14, 28), {"standing": 8, "flying": 2}, "large"),
+    "robin": Form(0.80, 0.29, (0.10, 0.20), 0.34, 0.26, (18, 38), {"perched": 5, "standing": 3, "flying": 2}),
+    "finch": Form(0.64, 0.25, (0.12, 0.19), 0.46, 0.22, (22, 44), {"perched": 6, "standing": 2, "flying": 2}),
+    "jay": Form(0.56, 0.23, (0.13, 0.20), 0.66, 0.26, (20, 46), {"perched": 6, "standing": 2, "flying": 2}),
+    "kingfisher": Form(0.66, 0.29, (0.12, 0.19), 0.24, 0.12, (30, 50), {"perched": 8, "flying": 2}),
+    "raptor": Form(0.68, 0.23, (0.08, 0.20), 0.46, 0.20, (46, 64), {"perched": 7, "flying": 3}),
+    "duck": Form(0.58, 0.22, (0.12, 0.38), 0.24, 0.22, (2, 10), {"swimming": 6, "standing": 3, "flying": 1}),
+    "gull": Form(0.54, 0.22, (0.15, 0.22), 0.34, 0.30, (6, 16), {"standing": 4, "flying": 4, "swimming": 2}),
+    "heron": Form(0.58, 0.20, (0.19, 0.52), 0.26, 0.54, (14, 28), {"standing": 8, "flying": 2}),
 }  # fmt: skip
 
 
@@ -67,8 +66,8 @@ def draw_bird(species: Species, pose: str, rng: random.Random) -> Bird:
     legs, feet = _legs(form, pose, at, depth, colours["legs"])
     drawing: Drawing = []
     if pose == "flying":
-        lift = rng.uniform(0.75, 1.05)
-        drawing += flight_wing(at, colours["wing"], lift, near=False, bars=None)
+        beat = (rng.uniform(0.7, 1.05), rng.uniform(-24, 14))
+        drawing += flight_wing(at, colours["wing"], beat, near=False, bars=None)
     drawing += legs
     drawing += tail(at, form.tail * (1.6 if species.long_tail else 1.0), colours["tail"], spread=pose == "flying")
     drawing += [
@@ -80,7 +79,7 @@ def draw_bird(species: Species, pose: str, rng: random.Random) -> Bird:
     ]
     bars = PALETTE[species.wing_bars] if species.wing_bars else None
     if pose == "flying":
-        drawing += flight_wing(at, colours["wing"], lift, near=True, bars=bars)
+        drawing += flight_wing(at, colours["wing"], beat, near=True, bars=bars)
     else:
         drawing += folded_wing(at, depth, colours["wing"], bars, droop=rng.uniform(-4, 6))
     return Bird(drawing, feet, at(0, -0.2)[1] + 0.12 * depth)
@@ -98,7 +97,7 @@ def _pitch(form: Form, pose: str, rng: random.Random) -> float:
         return rng.uniform(0, 16)
     if pose == "swimming":
         return rng.uniform(0, 6)
-    return rng.uniform(*form.pitch) * (0.6 if pose == "standing" and form.size == "small" else 1.0)
+    return rng.uniform(*form.pitch) * (0.6 if pose == "standing" else 1.0)
 
 
 def _neck(form: Form, pose: str, shoulder: Point, depth: float, rng: random.Random) -> tuple[Disc, ...]:

@@ -140,6 +140,7 @@ def _blurred(tile: Image.Image, radius: float) -> Image.Image:
 def _grain() -> Image.Image:
     """Short soft streaks around mid-grey, as large as any patch."""
     rng = random.Random("grain")
-    small = Image.frombytes("L", (256, 192), rng.randbytes(256 * 192)).filter(ImageFilter.BoxBlur((2, 0.6)))
-    wide = small.resize((1024, 1024), Image.Resampling.BICUBIC).rotate(20, Image.Resampling.BILINEAR, fillcolor=128)
-    return Image.merge("RGB", [wide.point(lambda v: 128 + (v - 128) // 3)] * 3)
+    small = Image.frombytes("L", (400, 400), rng.randbytes(400 * 400)).filter(ImageFilter.BoxBlur((3, 0.4)))
+    streaks = small.resize((1400, 1400), Image.Resampling.BICUBIC).rotate(25, Image.Resampling.BILINEAR)
+    middle = streaks.crop((190, 190, 1210, 1210))
+    return Image.merge("RGB", [middle.point(lambda v: 128 + (v - 128) // 4)] * 3)

@@ -7,6 +7,13 @@ from pipeline.flock.species import PALETTE, Species
 
 Body = Callable[[float, float], Point]  # forward and up from the middle of the body, to the drawing's coordinates
 
+FLIGHT_FEATHERS = (
+    ((-0.02, -0.05), (-0.56, -0.035)),
+    ((-0.10, 0.01), (-0.68, 0.002)),
+    ((-0.12, 0.075), (-0.62, 0.045)),
+    ((-0.06, 0.15), (-0.48, 0.09)),
+)  # fmt: skip
+
 
 def folded_wing(at: Body, depth: float, colour: Colour, bars: Colour | None, droop: float) -> Drawing:
     """A wing at rest: coverts, flight feathers and, on many species, two bars across."""
@@ -15,43 +22,42 @@ def folded_wing(at: Body, depth: float, colour: Colour, bars: Colour | None, dro
     def wing(u: float, v: float) -> Point:
         return turned(at(u, v * k), droop * 0.5, about=at(0.25, 0.1 * k))
 
-    edge = outline(wing(0.31, 0.06), wing(0.20, 0.20), wing(-0.08, 0.215), wing(-0.38, 0.13), wing(-0.76, 0.02),
-                   wing(-0.76, 0.02), wing(-0.40, -0.07), wing(-0.10, -0.135), wing(0.16, -0.10))  # fmt: skip
-    coverts = outline(wing(0.32, 0.07), wing(0.20, 0.21), wing(-0.02, 0.21), wing(-0.14, 0.06), wing(-0.03, -0.10),
-                      wing(0.16, -0.09))  # fmt: skip
-    line = darker(colour, 0.42)
-    drawing: Drawing = [Shape(darker(colour, 0.10), polygon=edge, name="wing")]
-    for start, end in (((-0.02, -0.07), (-0.58, -0.035)), ((-0.06, 0.0), (-0.70, 0.005)), ((-0.06, 0.075), (-0.62, 0.05)),
-                       ((-0.02, 0.15), (-0.46, 0.095))):  # fmt: skip
+    edge = outline(wing(0.29, 0.09), wing(0.20, 0.21), wing(-0.08, 0.225), wing(-0.38, 0.14), wing(-0.76, 0.02),
+                   wing(-0.76, 0.02), wing(-0.40, -0.06), wing(-0.12, -0.11), wing(0.14, -0.07))  # fmt: skip
+    coverts = outline(wing(0.30, 0.09), wing(0.20, 0.22), wing(-0.04, 0.22), wing(-0.17, 0.07), wing(-0.06, -0.09),
+                      wing(0.14, -0.07))  # fmt: skip
+    line, pale = darker(colour, 0.40), blend(colour, (255, 255, 255), 0.16)
+    drawing: Drawing = [Shape(darker(colour, 0.12), polygon=edge, name="wing")]
+    for start, end in FLIGHT_FEATHERS:
         middle = ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2 - 0.02)
-        drawing.append(Stroke(line, curve([wing(*start), wing(*middle), wing(*end)]), 0.016, within="wing"))
+        rachis = [start, middle, end]
+        drawing.append(Stroke(pale, curve([wing(u, v + 0.016) for u, v in rachis]), 0.012, within="wing"))
+        drawing.append(Stroke(line, curve([wing(u, v) for u, v in rachis]), 0.016, within="wing"))
     drawing.append(
-        Shape(
-            blend(colour, (255, 255, 255), 0.07),
-            polygon=coverts,
-            soft=0.012,
-            within="wing",
-            name="coverts",
-            shaded=False,
-        )
+        Shape(blend(colour, (255, 255, 255), 0.05), polygon=coverts, soft=0.012, within="wing", shaded=False)
     )
-    for u, v in ((0.16, 0.10), (0.08, 0.02), (0.04, 0.13), (0.17, -0.01)):
-        scallop = [wing(u, v + 0.045), wing(u - 0.05, v), wing(u, v - 0.045)]
-        drawing.append(Stroke(line, curve(scallop), 0.012, within="coverts"))
-    for u in (-0.03, -0.20) if bars else ():
-        drawing.append(
-            Stroke(bars or line, curve([wing(u, 0.2), wing(u - 0.07, 0.04), wing(u + 0.02, -0.13)]), 0.05, "wing")
-        )
+    for row in range(4):
+        for place in range(5):
+            u, v = 0.19 - 0.075 * row, 0.22 - 0.075 * place + 0.037 * (row % 2)
+            scallop = curve([wing(u, v + 0.035), wing(u - 0.035, v), wing(u, v - 0.035)])
+            drawing.append(Stroke(darker(colour, 0.17), scallop, 0.011, within="wing"))
+    for u in (-0.02, -0.19) if bars else ():
+        bar = curve([wing(u, 0.23), wing(u - 0.07, 0.06), wing(u + 0.02, -0.12)])
+        drawing.append(Stroke(bars or line, bar, 0.055, within="wing"))
     return drawing
 
 
-def flight_wing(at: Body, colour: Colour, lift: float, *, near: bool, bars: Colour | None) -> Drawing:
-    """A raised wing, the near one over the body and the far one, darker, behind it."""
+def flight_wing(at: Body, colour: Colour, beat: tuple[float, float], *, near: bool, bars: Colour | None) -> Drawing:
+    """A raised wing, the near one over the body and the far one, darker, behind it.
+
+    `beat` is how far it is stretched (1: in full) and the degrees that it is swung forward.
+    """
+    lift, swing = beat
     shift, name = (0.0, "near wing") if near else (0.16, "far wing")
     base = colour if near else darker(colour, 0.22)
 
     def wing(u: float, v: float) -> Point:
-        return at(u + shift + 0.12 * v * (1 - near), v * lift)
+        return turned(at(u + shift + 0.12 * v * (1 - near), v * lift), -swing, about=at(0.1, 0.0))
 
     tips = ((-0.36, 1.12), (-0.50, 0.96), (-0.58, 0.78), (-0.58, 0.58), (-0.52, 0.38))
     trailing = [point for u, v in tips for point in (wing(u, v), wing(u, v), wing(u + 0.07, v - 0.09))]
@@ -76,8 +82,8 @@ def flight_wing(at: Body, colour: Colour, lift: float, *, near: bool, bars: Colo
 def tail(at: Body, length: float, colour: Colour, *, spread: bool) -> Drawing:
     half = 0.15 if spread else 0.075
     end = -0.42 - length
-    edge = outline(at(-0.34, 0.13), at(end, 0.02 + half), at(end, 0.02 + half), at(end - 0.03, 0.02), at(end, 0.02 - half),
-                   at(end, 0.02 - half), at(-0.34, -0.05))  # fmt: skip
+    upper, lower = at(end, 0.02 + half), at(end, 0.02 - half)
+    edge = outline(at(-0.34, 0.13), upper, upper, at(end - 0.03, 0.02), lower, lower, at(-0.34, -0.05))
     drawing: Drawing = [Shape(colour, polygon=edge, name="tail")]
     for share in (-0.5, 0.0, 0.5):
         tip = at(end + 0.02, 0.02 + share * half)
@@ -129,9 +135,9 @@ def _bill(kind: str, on: Callable[[float, float], Point], colour: Colour, r: flo
 def _eye(centre: Point, r: float, species: Species, head: Colour) -> Drawing:
     x, y = centre
     around = PALETTE[species.eye_ring] if species.eye_ring else darker(head, 0.35)
-    width = 0.36 if species.eye_ring else 0.25
+    width = 0.33 if species.eye_ring else 0.23
     return [
         Shape(around, discs=((x, y, width * r),), shaded=False),
-        Shape((18, 14, 18), discs=((x, y, 0.20 * r),), shaded=False),
-        Shape((250, 250, 250), discs=((x + 0.05 * r, y - 0.08 * r, 0.07 * r),), shaded=False),
+        Shape((18, 14, 18), discs=((x, y, 0.18 * r),), shaded=False),
+        Shape((250, 250, 250), discs=((x + 0.05 * r, y - 0.08 * r, 0.065 * r),), shaded=False),
     ]

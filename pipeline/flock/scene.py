@@ -1,6 +1,6 @@
 """What is behind and under a bird: sky, foliage, water, meadow or shore, out of focus, and the perch.
 
-Backgrounds are painted at an eighth of the size and blown up: that is the blur of a long lens, and it is quick.
+Backgrounds are painted at a quarter of the size and blown up: that is the blur of a long lens, and it is quick.
 """
 
 import random
@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from PIL import Image, ImageDraw, ImageFilter
 
-from pipeline.flock.geometry import Colour, Drawing, Point, Shape, Stroke, blend, darker, outline, tube, turned
+from pipeline.flock.geometry import Colour, Drawing, Point, Shape, Stroke, blend, curve, darker, outline, tube, turned
 
-REDUCTION = 8
+REDUCTION = 4
 LIGHTS: tuple[Colour, ...] = ((255, 255, 255), (255, 255, 255), (255, 247, 232), (240, 247, 255), (234, 232, 230))
 BARKS: tuple[Colour, ...] = ((104, 82, 62), (128, 112, 96), (84, 70, 60), (140, 116, 84))
 LEAVES: tuple[Colour, ...] = ((92, 138, 60), (72, 118, 66), (128, 156, 70), (168, 140, 60))
@@ -31,19 +31,20 @@ def _gradient(size: tuple[int, int], *stops: Colour) -> Image.Image:
 
 
 def _varied(colour: Colour, rng: random.Random, spread: int = 14) -> Colour:
-    red, green, blue = (min(255, max(0, value + rng.randint(-spread, spread))) for value in colour)
+    shift = rng.randint(-spread, spread)
+    red, green, blue = (min(255, max(0, value + shift + rng.randint(-5, 5))) for value in colour)
     return red, green, blue
 
 
 def _spots(image: Image.Image, rng: random.Random, colours: tuple[Colour, ...], count: int, radius: tuple[float, float],
-           *, flat: float = 1.0, top: float = 0.0, blur: float = 1.5) -> Image.Image:  # fmt: skip
+           *, flat: float = 1.0, top: float = 0.0, blur: float = 3.0) -> Image.Image:  # fmt: skip
     """Ellipses of random colours, `flat` times as high as wide, below the share `top` of the height, then blurred."""
     draw = ImageDraw.Draw(image)
     width, height = image.size
     for _ in range(count):
         x, y, r = rng.uniform(0, width), rng.uniform(top, 1) * height, rng.uniform(*radius)
         draw.ellipse((x - r, y - r * flat, x + r, y + r * flat), fill=_varied(rng.choice(colours), rng))
-    return image.filter(ImageFilter.GaussianBlur(blur))
+    return image.filter(ImageFilter.GaussianBlur((blur, blur * flat**0.5)))
 
 
 def sky(size: tuple[int, int], rng: random.Random) -> Image.Image:
@@ -57,11 +58,11 @@ def sky(size: tuple[int, int], rng: random.Random) -> Image.Image:
     for _ in range(rng.randint(0, 4)):
         x, y = rng.uniform(0, size[0]), rng.uniform(0, size[1])
         for _ in range(7):
-            dx, dy, r = rng.uniform(-9, 9), rng.uniform(-1.5, 1.5), rng.uniform(2, 5)
+            dx, dy, r = rng.uniform(-18, 18), rng.uniform(-3, 3), rng.uniform(4, 10)
             draw.ellipse(
                 (x + dx - r, y + dy - 0.6 * r, x + dx + r, y + dy + 0.6 * r), fill=blend(low, (255, 255, 255), 0.7)
             )
-    return Image.blend(image, clouds.filter(ImageFilter.GaussianBlur(2.2)), 0.75)
+    return Image.blend(image, clouds.filter(ImageFilter.GaussianBlur(4.5)), 0.75)
 
 
 def foliage(size: tuple[int, int], rng: random.Random) -> Image.Image:
@@ -71,8 +72,8 @@ def foliage(size: tuple[int, int], rng: random.Random) -> Image.Image:
         ((96, 116, 76), (150, 170, 116), (220, 226, 186)),
     ))  # fmt: skip
     image = _gradient(size, _varied(middle, rng), _varied(blend(dark, middle, rng.random()), rng), _varied(dark, rng))
-    image = _spots(image, rng, (dark, middle, middle, blend(middle, light, 0.5)), 46, (2, 7), blur=2.2)
-    return _spots(image, rng, (middle, blend(middle, light, 0.6), light), 12, (1, 3.2), blur=1.3)
+    image = _spots(image, rng, (dark, middle, middle, blend(middle, light, 0.5)), 46, (4, 14), blur=4.4)
+    return _spots(image, rng, (middle, blend(middle, light, 0.6), light), 14, (2, 6.5), blur=2.0)
 
 
 def water(size: tuple[int, int], rng: random.Random) -> Image.Image:
@@ -81,8 +82,8 @@ def water(size: tuple[int, int], rng: random.Random) -> Image.Image:
         ((196, 190, 170), (98, 112, 112)), ((108, 156, 190), (38, 86, 128)),
     ))  # fmt: skip
     image = _gradient(size, _varied(far, rng), blend(far, near, 0.6), _varied(near, rng))
-    waves = (blend(near, far, 0.7), blend(near, far, 0.3), darker(near, 0.18), blend(far, (255, 255, 255), 0.3))
-    return _spots(image, rng, waves, 60, (3, 11), flat=0.07, blur=0.7)
+    waves = (blend(near, far, 0.6), blend(near, far, 0.35), darker(near, 0.08), blend(far, (255, 255, 255), 0.15))
+    return _spots(image, rng, waves, 70, (8, 28), flat=0.06, blur=3.4)
 
 
 def meadow(size: tuple[int, int], rng: random.Random) -> Image.Image:
@@ -106,11 +107,11 @@ def _on_ground(far: Image.Image, rng: random.Random, colours: tuple[Colour, Colo
     ground = _gradient(
         (width, height - horizon), blend(colours[0], colours[1], 0.6), colours[0], darker(colours[0], 0.1)
     )
-    ground = _spots(ground, rng, colours, 40, (2, 8), flat=0.14, blur=0.9)
+    ground = _spots(ground, rng, colours, 80, (3, 14), flat=0.1, blur=2.2)
     image = far.copy()
     image.paste(ground, (0, horizon))
-    edge = (0, horizon - 3, width, horizon + 3)
-    image.paste(image.crop(edge).filter(ImageFilter.GaussianBlur(2)), edge)
+    edge = (0, horizon - 6, width, horizon + 6)
+    image.paste(image.crop(edge).filter(ImageFilter.GaussianBlur(3)), edge)
     return image
 
 
@@ -188,7 +189,7 @@ def ripples(centre: Point, width: float, colour: Colour, rng: random.Random) -> 
     for step in range(4):
         half = width * (0.5 + 0.16 * step) * rng.uniform(0.9, 1.1)
         y = centre[1] + 0.03 + 0.055 * step
-        shift = rng.uniform(-0.1, 0.1)
-        ends = ((centre[0] + shift - half, y), (centre[0] + shift, y + 0.03), (centre[0] + shift + half, y))
-        drawing.append(Stroke(blend(colour, (255, 255, 255), 0.5 - 0.09 * step), ends, 0.014))
+        x = centre[0] + rng.uniform(-0.1, 0.1)
+        wave = curve([(x + share * half, y + 0.03 * (1 - share * share)) for share in (-1, -0.6, 0, 0.6, 1)])
+        drawing.append(Stroke(blend(colour, (255, 255, 255), 0.42 - 0.09 * step), wave, 0.012))
     return drawing
