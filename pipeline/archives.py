@@ -178,7 +178,7 @@ def _encode(text: str, _codec: str = "latin1") -> bytes:
     return text.encode("latin1")
 
 
-# NumPy's own constructors, asked of NumPy itself; their module is numpy.core in what NumPy 1 wrote, numpy._core since 2.
+# NumPy's own constructors, asked of NumPy itself. Their module is numpy.core in what NumPy 1 wrote, else numpy._core.
 _ARRAY = np.zeros(1).__reduce__()[0]
 _BUFFER = np.zeros(1).__reduce_ex__(5)[0]
 _SCALAR = np.float64(0).__reduce__()[0]
