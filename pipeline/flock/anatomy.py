@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass
 
 from pipeline.flock.geometry import Colour, Disc, Drawing, Point, Shape, Stroke, darker, tube, turned
-from pipeline.flock.plumage import crest, face, flight_wing, folded_wing, tail
+from pipeline.flock.plumage import Body, crest, face, flight_wing, folded_wing, tail
 from pipeline.flock.species import PALETTE, Species
 
 
@@ -55,41 +55,45 @@ def draw_bird(species: Species, pose: str, rng: random.Random) -> Bird:
         """Body coordinates (forward, up, in body lengths) to the drawing's."""
         return turned((u, -v), pitch)
 
-    torso = tube([(*at(-0.46, 0.05), 0.08), (*at(-0.22, 0.02), 0.36 * depth), (*at(0.06, -0.02), 0.5 * depth),
-                  (*at(0.27, 0.03), 0.40 * depth)])  # fmt: skip
-    neck = _neck(form, pose, at(0.27, 0.08), depth, rng)
+    neck, nape = _neck(form, pose, at(0.27, 0.08), depth, rng)
     head = neck[-1]
-    up = at(0, 1)
-    back = [(x + up[0] * 0.46 * r, y + up[1] * 0.46 * r, 0.66 * r) for x, y, r in torso]
-    cut = len(neck) * (2 if len(neck) < 30 else 1) // (5 if len(neck) < 30 else 4)
-
-    legs, feet = _legs(form, pose, at, depth, colours["legs"])
-    drawing: Drawing = []
-    if pose == "flying":
-        beat = (rng.uniform(0.7, 1.05), rng.uniform(-24, 14))
-        drawing += flight_wing(at, colours["wing"], beat, near=False, bars=None)
-    drawing += legs
-    drawing += tail(at, form.tail * (1.6 if species.long_tail else 1.0), colours["tail"], spread=pose == "flying")
-    drawing += [
-        *(crest(head, colours["head"]) if species.crest else ()),
-        Shape(colours["belly"], discs=(*torso, *neck), name="torso"),
-        Shape(colours["wing"], discs=tuple(back), soft=0.03, within="torso", shaded=False),
-        Shape(colours["head"], discs=tuple((x, y, r + 0.02) for x, y, r in neck[cut:]), soft=0.012, within="torso"),
-        *face(head, species, colours),
-    ]
+    wing = colours["wing"]
     bars = PALETTE[species.wing_bars] if species.wing_bars else None
-    if pose == "flying":
-        drawing += flight_wing(at, colours["wing"], beat, near=True, bars=bars)
-    else:
-        drawing += folded_wing(at, depth, colours["wing"], bars, droop=rng.uniform(-4, 6))
+    beat = (rng.uniform(0.7, 1.05), rng.uniform(-24, 14))
+    flying = pose == "flying"
+    legs, feet = _legs(form, pose, at, depth, colours["legs"])
+    drawing = [
+        *(flight_wing(at, wing, beat, near=False, bars=None) if flying else ()),
+        *legs,
+        *tail(at, form.tail * (1.6 if species.long_tail else 1.0), colours["tail"], spread=flying),
+        *(crest(head, colours["head"]) if species.crest else ()),
+        *_body(at, depth, neck, colours),
+        Shape(colours["head"], discs=tuple((x, y, r + 0.02) for x, y, r in neck[nape:]), soft=0.012, within="torso"),
+        *face(head, species, colours),
+        *(flight_wing(at, wing, beat, near=True, bars=bars) if flying else folded_wing(at, depth, wing, bars)),
+    ]
     return Bird(drawing, feet, at(0, -0.2)[1] + 0.12 * depth)
+
+
+def _body(at: Body, depth: float, neck: tuple[Disc, ...], colours: dict[str, Colour]) -> Drawing:
+    """The torso with the neck, in the belly's colour, and the back over it in the wing's."""
+    spine = ((-0.46, 0.05, 0.08), (-0.22, 0.02, 0.36 * depth), (0.06, -0.02, 0.5 * depth), (0.27, 0.03, 0.4 * depth))
+    torso = tube([(*at(u, v), r) for u, v, r in spine])
+    up = at(0, 1)
+    back = tuple((x + up[0] * 0.46 * r, y + up[1] * 0.46 * r, 0.66 * r) for x, y, r in torso)
+    return [
+        Shape(colours["belly"], discs=(*torso, *neck), name="torso"),
+        Shape(colours["wing"], discs=back, soft=0.03, within="torso", shaded=False),
+    ]
 
 
 def _individual(colour: Colour, rng: random.Random) -> Colour:
     """The same colour word, a little lighter or darker and a little warmer or cooler."""
-    light, warm = rng.uniform(-0.07, 0.07), rng.uniform(-7, 7)
-    red, green, blue = (min(255, max(0, round(value * (1 + light)))) for value in colour)
-    return min(255, max(0, round(red + warm))), green, min(255, max(0, round(blue - warm)))
+    light, warm = 1 + rng.uniform(-0.07, 0.07), rng.uniform(-0.04, 0.04)
+    red, green, blue = (
+        min(255, round(value * light * (1 + shift))) for value, shift in zip(colour, (warm, 0, -warm), strict=True)
+    )
+    return red, green, blue
 
 
 def _pitch(form: Form, pose: str, rng: random.Random) -> float:
@@ -100,8 +104,8 @@ def _pitch(form: Form, pose: str, rng: random.Random) -> float:
     return rng.uniform(*form.pitch) * (0.6 if pose == "standing" else 1.0)
 
 
-def _neck(form: Form, pose: str, shoulder: Point, depth: float, rng: random.Random) -> tuple[Disc, ...]:
-    """Discs from the shoulder to the head, which is the last of them."""
+def _neck(form: Form, pose: str, shoulder: Point, depth: float, rng: random.Random) -> tuple[tuple[Disc, ...], int]:
+    """Discs from the shoulder to the head, which is the last of them, and the first that has the head's colour."""
     forward, up = form.neck
     up *= rng.uniform(0.9, 1.1)
     if pose == "flying":
@@ -109,17 +113,13 @@ def _neck(form: Form, pose: str, shoulder: Point, depth: float, rng: random.Rand
     x, y = shoulder
     head = (x + forward, y - up, form.head)
     if up < 0.3 and forward < 0.3:
-        return tube([(x, y, 0.36 * depth), head])
+        return tube([(x, y, 0.36 * depth), head]), 4
     thin = 0.5 * form.head
-    return tube([
-        (x, y, 0.34 * depth),
-        (x + 0.55 * forward + 0.10, y - 0.30 * up, 1.15 * thin),
-        (x + 0.35 * forward, y - 0.68 * up, thin),
-        head,
-    ])  # fmt: skip
+    low, high = (x + 0.55 * forward + 0.10, y - 0.30 * up), (x + 0.35 * forward, y - 0.68 * up)
+    return tube([(x, y, 0.34 * depth), (*low, 1.15 * thin), (*high, thin), head]), 7
 
 
-def _legs(form: Form, pose: str, at, depth: float, colour: Colour) -> tuple[Drawing, Point]:  # type: ignore[no-untyped-def]
+def _legs(form: Form, pose: str, at: Body, depth: float, colour: Colour) -> tuple[Drawing, Point]:
     """Both legs, the farther one darker, and the point where they stand."""
     hip = at(-0.04, -0.42 * depth)
     if pose == "swimming":

@@ -125,7 +125,7 @@ def _shaded(mask: Image.Image, colour: Colour, depth: float) -> Image.Image:
     lowered.paste(small, (0, -round(depth * 0.9 / step)))
     shade = lowered.resize(mask.size, Image.Resampling.BILINEAR)
     dark = blend(colour, (18, 14, 30), 0.5)
-    light = blend(colour, (255, 255, 250), 0.16 if sum(colour) > 150 else 0.22)
+    light = blend(colour, (255, 255, 250), 0.16 if sum(colour) > 150 else 0.07)
     return ImageOps.colorize(shade, dark, light, mid=colour, blackpoint=20, midpoint=170, whitepoint=255)
 
 
@@ -143,4 +143,4 @@ def _grain() -> Image.Image:
     small = Image.frombytes("L", (400, 400), rng.randbytes(400 * 400)).filter(ImageFilter.BoxBlur((3, 0.4)))
     streaks = small.resize((1400, 1400), Image.Resampling.BICUBIC).rotate(25, Image.Resampling.BILINEAR)
     middle = streaks.crop((190, 190, 1210, 1210))
-    return Image.merge("RGB", [middle.point(lambda v: 128 + (v - 128) // 4)] * 3)
+    return Image.merge("RGB", [middle.point(lambda v: 128 + (v - 128) // 5)] * 3)

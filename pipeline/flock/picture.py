@@ -3,6 +3,7 @@
 import io
 import random
 from dataclasses import dataclass
+from typing import cast
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageOps
 
@@ -79,8 +80,9 @@ def _paint(picture: Image.Image, bird: Bird, placement: Placement, pose: str, li
     seen = canvas.finish(waterline)
     if waterline is not None:
         _reflect(picture, (left, top), seen, round(waterline))
-        colour = picture.getpixel((picture.width // 2, min(picture.height - 1, round(waterline) + 4)))
-        _paint_around(picture, scene.ripples((0, bird.waterline), 1.1, colour, rng), placement, (255, 255, 255))  # type: ignore[arg-type]
+        below = (picture.width // 2, min(picture.height - 1, round(waterline) + 4))
+        colour = cast(Colour, picture.getpixel(below))
+        _paint_around(picture, scene.ripples((0, bird.waterline), 1.1, colour, rng), placement, (255, 255, 255))
     if pose == "standing":
         _paint_around(picture, scene.grass(bird.feet, reach, rng), placement, light)
     x0, y0, x1, y1 = seen.point(lambda v: 255 if v > 127 else 0).getbbox() or (0, 0, 1, 1)

@@ -15,12 +15,12 @@ FLIGHT_FEATHERS = (
 )  # fmt: skip
 
 
-def folded_wing(at: Body, depth: float, colour: Colour, bars: Colour | None, droop: float) -> Drawing:
+def folded_wing(at: Body, depth: float, colour: Colour, bars: Colour | None) -> Drawing:
     """A wing at rest: coverts, flight feathers and, on many species, two bars across."""
     k = depth / 0.6
 
     def wing(u: float, v: float) -> Point:
-        return turned(at(u, v * k), droop * 0.5, about=at(0.25, 0.1 * k))
+        return at(u, v * k)
 
     edge = outline(wing(0.29, 0.09), wing(0.20, 0.21), wing(-0.08, 0.225), wing(-0.38, 0.14), wing(-0.76, 0.02),
                    wing(-0.76, 0.02), wing(-0.40, -0.06), wing(-0.12, -0.11), wing(0.14, -0.07))  # fmt: skip

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from PIL import Image, ImageDraw, ImageFilter
 
-from pipeline.flock.geometry import Colour, Drawing, Point, Shape, Stroke, blend, curve, darker, outline, tube, turned
+from pipeline.flock.geometry import Colour, Drawing, Point, Shape, Stroke, blend, curve, darker, outline, turned
 
 REDUCTION = 4
 LIGHTS: tuple[Colour, ...] = ((255, 255, 255), (255, 255, 255), (255, 247, 232), (240, 247, 255), (234, 232, 230))
@@ -142,10 +142,12 @@ def branch(foot: Point, reach: float, rng: random.Random) -> Drawing:
         rng.uniform(-0.05, 0.05),
         rng.uniform(-0.1, 0.1),
     )
-    widths = [thick * (1.25 - 0.5 * (i / 5)) for i in range(6)]
-    discs = [(along(u)[0], along(u)[1] + bend, r) for u, bend, r in zip(ends, bends, widths, strict=True)]
+    middle = [(along(u)[0], along(u)[1] + bend) for u, bend in zip(ends, bends, strict=True)]
+    widths = [thick * (1.25 - 0.1 * i) for i in range(len(ends))]
+    upper = curve([(u, v - w) for (u, v), w in zip(middle, widths, strict=True)])
+    lower = curve([(u, v + w) for (u, v), w in zip(middle, widths, strict=True)])
     drawing: Drawing = [item for _ in range(rng.randint(0, 5)) for item in _leaf(along(_beside(reach, rng)), leaf, rng)]
-    drawing.append(Shape(bark, discs=tube(discs, steps=40), name="branch"))
+    drawing.append(Shape(bark, polygon=(*upper, *reversed(lower)), name="branch"))
     for _ in range(14):
         u, v = rng.uniform(-reach, reach), rng.uniform(-0.6, 0.8) * thick
         start, end = along(u), along(u + rng.uniform(0.05, 0.2))

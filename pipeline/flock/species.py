@@ -19,8 +19,8 @@ PALETTE = {
     "blue": (40, 98, 196),
     "brown": (122, 76, 42),
     "black": (36, 36, 42),
-    "white": (242, 242, 238),
-    "grey": (142, 146, 152),
+    "white": (250, 250, 246),
+    "grey": (122, 126, 132),
 }
 MAIN_PARTS = ("head", "wing", "belly")
 MAIN_COLOURS = ("red", "yellow", "green", "blue", "brown", "black", "white", "grey")
