@@ -174,6 +174,8 @@ def _check(path: Path, archive: Archive) -> None:
     """Raise `UnsoundError` unless the file has the checksum or, where none is known, is an archive whole to its end."""
     with path.open("rb") as file:
         head = file.read(512)
+    if not head:
+        raise UnsoundError("is empty")
     if head.lstrip().lower().startswith((b"<!doctype", b"<html")):
         raise UnsoundError("is a web page, not an archive")
     if archive.sha256 is not None:
