@@ -1,0 +1,78 @@
+"""Shards on disk: which tars a split has, their samples as raw bytes, and the decoding of these."""
+
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import webdataset as wds
+from numpy.typing import NDArray
+from PIL import Image
+
+from stackgan.errors import UserError
+
+Raw = dict[str, Any]  # a sample as bytes: __key__, __url__ (the shard's name), jpg, json, npy
+Pixels = NDArray[np.uint8]
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Shards:
+    """The tars of one split."""
+
+    paths: list[Path]
+    counts: list[int]  # samples in each
+    bytes: int
+
+    @staticmethod
+    def find(folder: Path, split: str) -> "Shards":
+        path = folder / "index.json"
+        try:
+            shards = json.loads(path.read_text())["splits"][split]["shards"]
+            paths = [folder / shard["name"] for shard in shards]
+            counts = [shard["samples"] for shard in shards]
+            return Shards(paths, counts, sum(shard["bytes"] for shard in shards))
+        except FileNotFoundError:
+            raise UserError(f"{path} is missing: make the shards first") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{path} is no index of shards with a {split} split ({error}): make the shards again"
+            ) from error
+
+    @property
+    def samples(self) -> int:
+        return sum(self.counts)
+
+    def read(self, paths: Iterable[Path]) -> Iterator[Raw]:
+        """Raw samples of the given shards, in order; a damaged shard is a `UserError`."""
+        for path in paths:
+            count = 0
+            try:
+                with path.open("rb") as stream:
+                    files = wds.tariterators.tar_file_expander([{"url": path.name, "stream": stream}])
+                    for raw in wds.tariterators.group_by_keys(files):
+                        count += 1
+                        yield raw
+            except (tarfile.TarError, OSError, ValueError) as error:
+                raise UserError(f"{path} is missing or damaged ({error.args[0]}): make the shards again") from error
+            if count != (expected := self.counts[self.paths.index(path)]):
+                raise UserError(f"{path} holds {count} samples instead of {expected}: make the shards again")
+
+
+def decode(raw: Raw) -> tuple[Pixels, Vectors, dict[str, Any]]:
+    """Crop, embeddings and picture of a raw sample, by hand: nothing here runs code that a shard could bring."""
+    try:
+        image = np.asarray(Image.open(io.BytesIO(raw["jpg"]), formats=("JPEG",)))
+        embeddings = np.lib.format.read_array(io.BytesIO(raw["npy"]), allow_pickle=False).astype(np.float32)
+        picture = json.loads(raw["json"])
+        if image.ndim != 3 or embeddings.ndim != 2 or not len(embeddings):
+            raise ValueError(f"crop of shape {image.shape}, embeddings of shape {embeddings.shape}")
+        picture["species_id"] + 0
+    except (KeyError, ValueError, OSError, SyntaxError, TypeError, EOFError) as error:
+        where = f"{raw['__url__']}, sample {raw['__key__']}"
+        raise UserError(f"{where} is damaged ({type(error).__name__}: {error}): make the shards again") from error
+    return image, embeddings, picture
