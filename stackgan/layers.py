@@ -1,11 +1,12 @@
 """Building blocks of the four networks. Every convolution is laid out for ``torch.channels_last``."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import spectral_norm
 
 _INITIALISERS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -17,14 +18,32 @@ _INITIALISERS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def initialise(network: nn.Module, kind: str) -> None:
-    """Draw all weights anew: `kind` for convolutions and linear layers, N(1, 0.02) for batch norm's scale."""
+    """Draw all weights anew that are not frozen: batch norm's by N(1, 0.02), all others by `kind`."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
-            _INITIALISERS[kind](module.weight)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            weight = _stored_weight(module)
+            if weight.requires_grad:
+                _INITIALISERS[kind](weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+                _settle(module)
+        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.weight.requires_grad:
             nn.init.normal_(module.weight, 1.0, 0.02)
+
+
+def _stored_weight(module: nn.Conv2d | nn.Linear) -> Tensor:
+    """The parameter itself, not what spectral norm makes of it."""
+    if not parametrize.is_parametrized(module, "weight"):
+        return module.weight
+    return cast("Tensor", cast("Any", module.parametrizations).weight.original)
+
+
+@torch.no_grad()
+def _settle(module: nn.Module) -> None:
+    """Let spectral norm find the new weights' norm: each reading is one step of its power iteration."""
+    if parametrize.is_parametrized(module, "weight"):
+        for _ in range(15):
+            _ = module.weight
 
 
 class Condition(NamedTuple):

@@ -49,6 +49,7 @@ class Stage1Generator(nn.Module):
     def __init__(self, config: NetworkConfig, embedding_dim: int) -> None:
         super().__init__()
         width = 8 * config.gf_dim
+        self.z_dim = config.z_dim
         self.augmentation = ConditioningAugmentation(embedding_dim, config.c_dim, config.conditioning)
         self.project = nn.Sequential(
             nn.Linear(config.c_dim + config.z_dim, width * 16, bias=False),
@@ -76,6 +77,7 @@ class Stage2Generator(nn.Module):
     def __init__(self, config: NetworkConfig, embedding_dim: int, stage1: Stage1Generator) -> None:
         super().__init__()
         width = config.gf_dim
+        self.z_dim = config.z_dim
         self.skip = config.stage1_skip
         self.stage1 = stage1.requires_grad_(False).eval()
         self.augmentation = ConditioningAugmentation(embedding_dim, config.c_dim, config.conditioning)
@@ -111,6 +113,9 @@ class Stage2Generator(nn.Module):
         return GeneratorOutput(torch.tanh(rgb), condition.mu, condition.logvar)
 
 
+Generator = Stage1Generator | Stage2Generator
+
+
 class Discriminator(nn.Module):
     """Picture [B, 3, size, size] and any number of embeddings [B, T] → `DiscriminatorOutput`.
 
@@ -121,6 +126,7 @@ class Discriminator(nn.Module):
     def __init__(self, config: NetworkConfig, embedding_dim: int, size: int) -> None:
         super().__init__()
         spectral = config.spectral_norm
+        self.unconditional_weight = config.unconditional_weight
         self.encode = _picture_encoder(config, size)
         width = 8 * config.df_dim
         self.caption = nn.Sequential(

@@ -1,0 +1,69 @@
+"""Checkpoints of a training that may be killed at any moment.
+
+They lie outside DVC's outs, in a folder named by the fingerprint of everything that determines the training, so that a
+run finds its own checkpoint and never another's.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline import console
+from pipeline.files import atomic_file, sha256
+from pipeline.paths import Paths
+
+KEPT = 2
+
+
+def fingerprint(values: Mapping[str, Any], files: Iterable[Path]) -> str:
+    """16 hexadecimal digits out of plain `values` and the content of `files`."""
+    text = json.dumps([values, [sha256(file) for file in files]], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class Checkpoints:
+    """The last two checkpoints of one run, newest first; a broken one counts as none."""
+
+    def __init__(self, stage: str, fingerprint: str, seconds: float) -> None:
+        self.folder = Paths.checkpoints(stage, fingerprint)
+        self.seconds = seconds
+        self._saved = time.monotonic()
+
+    def due(self) -> bool:
+        return time.monotonic() - self._saved >= self.seconds
+
+    def save(self, step: int, state: dict[str, Any]) -> None:
+        with atomic_file(self._path(step)) as temporary, temporary.open("wb") as file:
+            torch.save(state, file)
+        for old in self._newest_first()[KEPT:]:
+            old.unlink(missing_ok=True)
+        self._saved = time.monotonic()
+
+    def load(self) -> dict[str, Any] | None:
+        """The newest checkpoint that can be read, on the CPU; None where there is none."""
+        for path in self._newest_first():
+            try:
+                state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            except Exception as error:  # torch has no common error for files cut short, garbage and foreign pickles
+                console.warn(f"checkpoint {path} cannot be read ({type(error).__name__}): going back to the one before")
+            else:
+                return state
+        return None
+
+    def remove(self) -> None:
+        """Forget a run that has ended well."""
+        for path in self._newest_first():
+            path.unlink(missing_ok=True)
+        if self.folder.is_dir() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"{step:09d}.pt"
+
+    def _newest_first(self) -> list[Path]:
+        return sorted(self.folder.glob("[0-9]*.pt"), reverse=True)

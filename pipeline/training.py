@@ -1,0 +1,199 @@
+"""What stages `stage1` and `stage2` share: one resumable, watched training that ends in a model folder and a report."""
+
+import csv
+import io
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from lightning_fabric import Fabric
+
+from pipeline import console
+from pipeline.album import Album, choose_captions, choose_probes, snapshot_epochs
+from pipeline.checkpoints import Checkpoints, fingerprint
+from pipeline.devices import fabric
+from pipeline.display import Display
+from pipeline.files import atomic_folder, atomic_write, require, write_json
+from pipeline.paths import Paths
+from pipeline.pictures import curves
+from pipeline.stopping import StopRequest, stop_request
+from stackgan.checkpoint import StageCard, save_stage
+from stackgan.config import NetworkConfig, StageConfig, TrainingConfig
+from stackgan.errors import UserError
+from stackgan.loop import Figures, Progress, train_epochs
+from stackgan.monitor import warnings
+from stackgan.networks import STAGE_SIZES, Discriminator, Generator
+from stackgan.reader import Loader, loader, samples
+from stackgan.training import STATISTICS, Trainer
+
+if TYPE_CHECKING:
+    from pipeline.params import Params
+
+FORMAT = 1  # raise it when equal params and data make other weights
+_DATA_PARAMS = ("seed", "transform", "captions_per_sample")
+_PANELS = {
+    "Losses": ("loss_d", "loss_g"),
+    "What D takes for real": ("d_real", "d_heldout", "d_mismatched", "d_generated"),
+    "Conditioning": ("kl", "sigma"),
+    "Variety of one caption's pictures": ("diversity",),
+}
+_FINAL = (*STATISTICS, "d_train", "d_heldout", "diversity")
+
+Part = TypeVar("Part", NetworkConfig, TrainingConfig)
+
+BuildGenerator = Callable[[NetworkConfig, int], Generator]
+
+
+def train_stage(number: int, params: "Params", build: BuildGenerator, inputs: tuple[Path, ...] = ()) -> None:
+    """Train Stage `number` and write its outs. `build` makes the generator; `inputs` are files that it depends on."""
+    size, paths = STAGE_SIZES[number], Paths(params.preset)
+    shards = require(paths.shards(size), made_by=f"shard@{size}")
+    machine = fabric(params.runtime)
+    run = StageRun(number, params, machine, shards, build)
+    values = _identity(number, params)
+    checkpoints = Checkpoints(
+        f"stage{number}", fingerprint(values, [shards / "index.json", *inputs]), params.runtime.checkpoint_seconds
+    )
+    if state := checkpoints.load():
+        run.load_state_dict(state)
+        run.say(f"Stage {'I' * number} goes on after step {run.trainer.steps}")
+    with stop_request() as stop:
+        run.train(checkpoints, stop)
+    if machine.is_global_zero:
+        run.write_model(paths.stage(number))
+        run.write_report()
+        write_json(paths.stage_metrics(number), run.final_figures())
+        checkpoints.remove()
+    machine.barrier()
+
+
+class StageRun:
+    """One training with everything that a person sees of it."""
+
+    def __init__(self, number: int, params: "Params", machine: Fabric, shards: Path, build: BuildGenerator) -> None:
+        self.number, self.machine = number, machine
+        self.stage: StageConfig = params.stage1 if number == 1 else params.stage2
+        self.report = Paths(params.preset).stage_report(number)
+        self.loader = _loader(shards, STAGE_SIZES[number], params, self.stage, machine)
+        network = _part(params, NetworkConfig)
+        dimensions = next(iter(samples(shards, "train", size=STAGE_SIZES[number]))).embeddings.shape[1]
+        self.card = StageCard(stage=number, embedding_dim=dimensions, network=network)
+        self.trainer = Trainer(
+            machine,
+            build(network, dimensions),
+            Discriminator(network, dimensions, STAGE_SIZES[number]),
+            _part(params, TrainingConfig),
+            params.seed,
+        )
+        captions = choose_captions(shards, STAGE_SIZES[number])
+        self.album = Album(captions, params.z_dim, params.seed, machine.device)
+        self.probes = choose_probes(shards, STAGE_SIZES[number], captions, self.album.noise)
+        self.progress = Progress()
+        self._warned: set[str] = set()
+
+    def train(self, checkpoints: Checkpoints, stop: StopRequest) -> None:
+        steps = len(self.loader) * self.stage.epochs
+        title, batch = f"Stage {'I' * self.number}", self.stage.batch_size
+        quiet = not self.machine.is_global_zero
+        with Display(title, self.stage.epochs, steps, self.trainer.steps, batch, quiet=quiet) as display:
+
+            def on_step() -> None:
+                display.step(self.progress.epoch, self.trainer.peek_statistics)
+                if stop.signal is not None or checkpoints.due():
+                    self.save(checkpoints)
+                if stop.signal is not None:
+                    self.say(f"{title} stopped after step {self.trainer.steps}; run again to go on")
+                    raise SystemExit(128 + stop.signal)
+
+            for figures in train_epochs(self.trainer, self.loader, self.stage, self.progress, on_step):
+                if not quiet:
+                    self.look(figures)
+                display.epoch(figures)
+
+    def look(self, figures: Figures) -> None:
+        """After an epoch: measure, keep pictures, warn."""
+        generator = self.trainer.ema.network
+        figures.update(self.probes.measure(generator, self.trainer.bare_discriminator))
+        if figures["epoch"] in snapshot_epochs(self.stage.epochs):
+            self.album.snapshot(self.progress.epoch, generator)
+            self.write_report()
+        for warning in warnings(self.progress.history, self.trainer.config):
+            if warning.name not in self._warned:
+                self._warned.add(warning.name)
+                console.warn(f"epoch {self.progress.epoch}: {warning.text}")
+
+    def save(self, checkpoints: Checkpoints) -> None:
+        self.trainer.check()
+        if self.machine.is_global_zero:
+            checkpoints.save(self.trainer.steps, self.state_dict())
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "trainer": self.trainer.state_dict(),
+            "progress": self.progress.state_dict(),
+            "frames": self.album.frames,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.trainer.load_state_dict(state["trainer"])
+        self.progress.load_state_dict(state["progress"])
+        self.album.frames = state["frames"]
+
+    def write_model(self, folder: Path) -> None:
+        with atomic_folder(folder) as temporary:
+            save_stage(temporary, self.card, self.trainer.ema.network, self.trainer.bare_discriminator)
+
+    def write_report(self) -> None:
+        """Everything there is to look at so far, so that a running training can be followed in the files too."""
+        history = self.progress.history
+        table = io.StringIO()
+        writer = csv.DictWriter(table, list(history[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(history)
+        atomic_write(self.report / "history.csv", table.getvalue())
+        epochs = [float(row["epoch"] or 0) for row in history]
+        panels = {title: {name: _column(history, name) for name in names} for title, names in _PANELS.items()}
+        curves(self.report / "curves.png", epochs, panels, f"Stage {'I' * self.number}")
+        self.album.write(self.report, self.number, self.trainer.ema.network)
+
+    def final_figures(self) -> Figures:
+        return {name: self.progress.history[-1][name] for name in _FINAL}
+
+    def say(self, message: str) -> None:
+        if self.machine.is_global_zero:
+            console.info(message)
+
+
+def _loader(shards: Path, size: int, params: "Params", stage: StageConfig, machine: Fabric) -> Loader:
+    if stage.batch_size % machine.world_size:
+        raise UserError(
+            f"batch_size {stage.batch_size} cannot be shared by {machine.world_size} devices: choose a multiple"
+        )
+    return loader(
+        shards,
+        "train",
+        batch_size=stage.batch_size // machine.world_size,
+        size=size,
+        seed=params.seed,
+        transform=params.transform,
+        captions=params.captions_per_sample,
+        workers=params.runtime.workers,
+        rank=machine.global_rank,
+        world=machine.world_size,
+    )
+
+
+def _identity(number: int, params: "Params") -> dict[str, Any]:
+    """Everything but files that determines the training: what the stage's DVC params name."""
+    names = (*NetworkConfig.model_fields, *TrainingConfig.model_fields, f"stage{number}", *_DATA_PARAMS)
+    return {"format": FORMAT, **params.model_dump(include=set(names), mode="json")}
+
+
+def _part(params: "Params", kind: type[Part]) -> Part:
+    """The fields of `kind` out of all params."""
+    return kind(**{name: getattr(params, name) for name in kind.model_fields})
+
+
+def _column(history: list[Figures], name: str) -> list[float]:
+    return [math.nan if (value := row[name]) is None else value for row in history]

@@ -1,0 +1,94 @@
+"""A stage's model folder: `config.json` says how to build the networks, safetensors files hold the weights.
+
+config.json                 NetworkConfig, the embedding's dimension, the stage's number
+generator.safetensors       the averaged generator; Stage II's without the Stage I inside it
+discriminator.safetensors
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from stackgan.config import NetworkConfig, Strict
+from stackgan.errors import UserError
+from stackgan.networks import STAGE_SIZES, Discriminator, Generator, Stage1Generator, Stage2Generator
+
+CONFIG, GENERATOR, DISCRIMINATOR = "config.json", "generator.safetensors", "discriminator.safetensors"
+_STAGE1_PREFIX = "stage1."
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+class StageCard(Strict):
+    """Content of a model folder's config.json."""
+
+    stage: int = Field(ge=1, le=2)
+    embedding_dim: int = Field(ge=1)
+    network: NetworkConfig
+
+
+def save_stage(folder: Path, card: StageCard, generator: Generator, discriminator: Discriminator) -> None:
+    """Write a model folder's three files into `folder`, which must exist. Equal weights make equal bytes."""
+    (folder / CONFIG).write_text(card.model_dump_json(indent=2) + "\n")
+    (folder / GENERATOR).write_bytes(_pack(generator))
+    (folder / DISCRIMINATOR).write_bytes(_pack(discriminator))
+
+
+def load_stage1(folder: Path) -> Stage1Generator:
+    """The Stage-I generator of a model folder: on the CPU, in eval mode, without gradients."""
+    card = load_card(folder, stage=1)
+    return _fill(Stage1Generator(card.network, card.embedding_dim), folder / GENERATOR)
+
+
+def load_stage2(folder: Path, stage1: Stage1Generator) -> Stage2Generator:
+    """The Stage-II generator of a model folder around `stage1`: on the CPU, in eval mode, without gradients."""
+    card = load_card(folder, stage=2)
+    generator = Stage2Generator(card.network, card.embedding_dim, stage1)
+    inner = {_STAGE1_PREFIX + name: tensor for name, tensor in stage1.state_dict().items()}
+    return _fill(generator, folder / GENERATOR, inner)
+
+
+def load_discriminator(folder: Path) -> Discriminator:
+    """The discriminator of a model folder: on the CPU, in eval mode, without gradients."""
+    card = load_card(folder)
+    network = Discriminator(card.network, card.embedding_dim, STAGE_SIZES[card.stage])
+    return _fill(network, folder / DISCRIMINATOR)
+
+
+def load_card(folder: Path, stage: int | None = None) -> StageCard:
+    """Read config.json; a folder of another stage than `stage` is an error."""
+    path = folder / CONFIG
+    try:
+        card = StageCard.model_validate(json.loads(path.read_text()))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: the folder holds no trained stage") from None
+    except (ValueError, ValidationError) as error:
+        raise UserError(f"{path} is no model's config: {' '.join(str(error).split())[:200]}") from None
+    if stage is not None and card.stage != stage:
+        raise UserError(f"{path} describes Stage {card.stage} where Stage {stage} is wanted: give the other folder")
+    return card
+
+
+def _pack(network: nn.Module) -> bytes:
+    weights = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in network.state_dict().items()
+        if not name.startswith(_STAGE1_PREFIX)
+    }
+    return save(weights)
+
+
+def _fill(network: Network, path: Path, more: Mapping[str, Tensor] | None = None) -> Network:
+    try:
+        network.load_state_dict({**load_file(path), **(more or {})})
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: train the stage again") from None
+    except (SafetensorError, RuntimeError) as error:
+        raise UserError(f"{path} does not fit its config.json: {' '.join(str(error).split())[:200]}") from None
+    return network.requires_grad_(False).eval()

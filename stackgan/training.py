@@ -1,0 +1,214 @@
+"""Training of one stage: the step, seen as its phases, and the loop over epochs.
+
+All randomness of a step comes from (seed, step, rank), so a run that is stopped after any step and resumed from its
+state goes on exactly as if it had not been. Nothing in a step waits for the device: figures are summed there and read
+now and then.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any, NamedTuple, cast
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from stackgan.augment import augment
+from stackgan.config import TrainingConfig
+from stackgan.ema import Ema
+from stackgan.errors import UserError
+from stackgan.layers import initialise
+from stackgan.losses import discriminator_loss, generator_loss, kl_divergence, matching_loss, mismatch
+from stackgan.networks import Discriminator, DiscriminatorOutput, Generator, GeneratorOutput
+from stackgan.reader import Batch
+
+STATISTICS = ("loss_d", "loss_g", "kl", "sigma", "d_real", "d_generated", "d_mismatched")
+
+
+class Pairs(NamedTuple):
+    """What D judges in one step: pictures [B, 3, S, S] in [-1, 1], their captions, and captions that do not match."""
+
+    image: Tensor
+    embedding: Tensor
+    mismatched: Tensor
+    valid: Tensor
+
+
+class Trainer:
+    """A stage's generator and discriminator with their optimisers and the averaged generator.
+
+    `generator` and `discriminator` are on the CPU and are initialised here; Stage I inside Stage II stays as it is.
+    """
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        generator: Generator,
+        discriminator: Discriminator,
+        config: TrainingConfig,
+        seed: int,
+    ) -> None:
+        self.fabric, self.config, self.seed = fabric, config, seed
+        self.steps = 0
+        networks: tuple[nn.Module, ...] = (generator, discriminator)
+        for network in networks:
+            torch.manual_seed(seed)
+            initialise(network, config.init)
+            _place(network, fabric.device)
+        self.ema = Ema(generator, config.ema)
+        self.bare_generator, self.bare_discriminator = generator, discriminator
+        self.generator: Any = fabric.setup_module(generator.train())
+        self.discriminator: Any = fabric.setup_module(discriminator.train())
+        trained = [parameter for parameter in generator.parameters() if parameter.requires_grad]
+        self.optimizer_g: Any = fabric.setup_optimizers(_adam(trained, config.lr_g, config))
+        self.optimizer_d: Any = fabric.setup_optimizers(
+            _adam(discriminator.parameters(), config.lr_d, config)
+            if config.optimizer_d == "adam"
+            else torch.optim.SGD(discriminator.parameters(), config.lr_d)
+        )
+        self._sums = torch.zeros(len(STATISTICS), device=fabric.device)
+        self._counts = torch.zeros(len(STATISTICS), device=fabric.device)
+        self._bad_step = torch.full((), -1, dtype=torch.int64, device=fabric.device)
+
+    def set_learning_rates(self, factor: float) -> None:
+        for optimizer, rate in ((self.optimizer_g, self.config.lr_g), (self.optimizer_d, self.config.lr_d)):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * factor
+
+    def step(self, batch: Batch) -> None:
+        """One update of D, then one of G on the same generated pictures, then of the average."""
+        self.steps += 1
+        torch.manual_seed(_hash(self.seed, self.steps, self.fabric.global_rank))
+        pairs = self._pairs(batch)
+        noise = torch.randn(len(pairs.image), self.bare_generator.z_dim, device=self.fabric.device)
+        generated: GeneratorOutput = self.generator(pairs.embedding, noise)
+
+        loss_d, real, fake = self._discriminator_phase(pairs, generated.image.detach())
+        loss_g, kl = self._generator_phase(pairs, generated)
+        self.ema.update(self.bare_generator, self.steps)
+
+        valid = pairs.valid.float()
+        with torch.no_grad():
+            sigma = torch.exp(0.5 * generated.logvar).mean()
+            probability = [torch.sigmoid(logits.float()) for logits in (*real.conditional, *fake.conditional)]
+            mismatched = (probability[1] * valid).sum()
+            means = [loss_d, loss_g, kl, sigma, probability[0].mean(), probability[2].mean()]
+            self._accumulate(torch.stack([*means, mismatched]), valid.sum())
+
+    def _pairs(self, batch: Batch) -> Pairs:
+        image, embedding, species = (self.fabric.to_device(tensor) for tensor in batch[:3])
+        other = mismatch(species, self.config.mismatched)
+        return Pairs(to_unit(image), embedding, embedding[other.indices], other.valid)
+
+    def _discriminator_phase(
+        self, pairs: Pairs, generated: Tensor
+    ) -> tuple[Tensor, DiscriminatorOutput, DiscriminatorOutput]:
+        config = self.config
+        # Cached: both passes share one normalisation of the weights.
+        with parametrize.cached():
+            real: DiscriminatorOutput = self.discriminator(
+                augment(pairs.image, config.diffaugment), pairs.embedding, pairs.mismatched
+            )
+            fake: DiscriminatorOutput = self.discriminator(augment(generated, config.diffaugment), pairs.embedding)
+            (matching, mismatched), (drawn,) = real.conditional, fake.conditional
+            loss = matching_loss(matching, drawn, mismatched, pairs.valid, config.loss)
+            if real.unconditional is not None and fake.unconditional is not None:
+                free = discriminator_loss(real.unconditional, fake.unconditional, config.loss)
+                loss = loss + self.bare_discriminator.unconditional_weight * free
+            self.optimizer_d.zero_grad()
+            self.fabric.backward(loss)
+        self.optimizer_d.step()
+        return loss.detach(), real, fake
+
+    def _generator_phase(self, pairs: Pairs, generated: GeneratorOutput) -> tuple[Tensor, Tensor]:
+        config = self.config
+        # The bare module: gradients of D are neither wanted nor, with several devices, exchanged.
+        self.bare_discriminator.requires_grad_(False)
+        with self.fabric.autocast():
+            judged = self.bare_discriminator(augment(generated.image, config.diffaugment), pairs.embedding)
+        self.bare_discriminator.requires_grad_(True)
+        kl = kl_divergence(generated.mu, generated.logvar)
+        loss = generator_loss(judged.conditional[0], config.loss)
+        if judged.unconditional is not None:
+            loss = loss + self.bare_discriminator.unconditional_weight * generator_loss(
+                judged.unconditional, config.loss
+            )
+        self.optimizer_g.zero_grad()
+        self.fabric.backward(loss + config.kl_weight * kl)
+        self.optimizer_g.step()
+        return loss.detach(), kl.detach()
+
+    def _accumulate(self, values: Tensor, mismatched: Tensor) -> None:
+        """Add a step's `values`: means, but for the last, which is a sum over so many `mismatched` pairs."""
+        self._sums += values
+        self._counts[:-1] += 1
+        self._counts[-1] += mismatched
+        diverged = (self._bad_step < 0) & ~values.isfinite().all()
+        self._bad_step = torch.where(diverged, self.steps, self._bad_step)
+
+    def check(self) -> None:
+        """Raise a `UserError` if a figure of any step so far was not finite. Waits for the device."""
+        if (step := int(self._bad_step)) >= 0:
+            raise UserError(
+                f"training diverged: a loss was not a finite number at step {step}; the last good checkpoint is kept."
+                " Lower lr_g and lr_d, or set runtime.precision=float32"
+            )
+
+    def peek_statistics(self) -> dict[str, float | None]:
+        """Means over this rank's steps since the last reading, by the names of `STATISTICS`; None where none counted.
+        Waits for the device."""
+        return _means(torch.stack([self._sums, self._counts]))
+
+    def read_statistics(self) -> dict[str, float | None]:
+        """The same over all ranks, and begin anew."""
+        totals = self.fabric.all_reduce(torch.stack([self._sums, self._counts]), reduce_op="sum")
+        self._sums.zero_()
+        self._counts.zero_()
+        return _means(cast("Tensor", totals))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "steps": self.steps,
+            "generator": self.bare_generator.state_dict(),
+            "discriminator": self.bare_discriminator.state_dict(),
+            "ema": self.ema.network.state_dict(),
+            "optimizer_g": self.optimizer_g.state_dict(),
+            "optimizer_d": self.optimizer_d.state_dict(),
+            "sums": self._sums,
+            "counts": self._counts,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.steps = state["steps"]
+        self.bare_generator.load_state_dict(state["generator"])
+        self.bare_discriminator.load_state_dict(state["discriminator"])
+        self.ema.network.load_state_dict(state["ema"])
+        self.optimizer_g.load_state_dict(state["optimizer_g"])
+        self.optimizer_d.load_state_dict(state["optimizer_d"])
+        self._sums.copy_(state["sums"])
+        self._counts.copy_(state["counts"])
+
+
+def _means(totals: Tensor) -> dict[str, float | None]:
+    return {name: total / n if n else None for name, total, n in zip(STATISTICS, *totals.tolist(), strict=True)}
+
+
+def _place(network: nn.Module, device: torch.device) -> None:
+    to: Any = network.to  # torch's stubs know no memory_format here
+    to(device, memory_format=torch.channels_last)
+
+
+def to_unit(image: Tensor) -> Tensor:
+    """uint8 [B, 3, S, S] → float32 in [-1, 1], channels last."""
+    return image.to(torch.float32, memory_format=torch.channels_last) / 127.5 - 1.0
+
+
+def _adam(parameters: Iterable[nn.Parameter], lr: float, config: TrainingConfig) -> torch.optim.Adam:
+    return torch.optim.Adam(parameters, lr, betas=(config.beta1, config.beta2), fused=True)
+
+
+def _hash(*numbers: int) -> int:
+    """A 63-bit seed out of `numbers`, unrelated for neighbours."""
+    digest = hashlib.blake2b(repr(numbers).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
