@@ -59,7 +59,7 @@ def draw_bird(species: Species, pose: str, rng: random.Random) -> Bird:
     head = neck[-1]
     wing = colours["wing"]
     bars = PALETTE[species.wing_bars] if species.wing_bars else None
-    beat = (rng.uniform(0.7, 1.05), rng.uniform(-24, 14))
+    beat = (rng.uniform(0.7, 1.05), rng.uniform(-14, 16))
     flying = pose == "flying"
     legs, feet = _legs(form, pose, at, depth, colours["legs"])
     drawing = [
@@ -80,7 +80,7 @@ def _body(at: Body, depth: float, neck: tuple[Disc, ...], colours: dict[str, Col
     spine = ((-0.46, 0.05, 0.08), (-0.22, 0.02, 0.36 * depth), (0.06, -0.02, 0.5 * depth), (0.27, 0.03, 0.4 * depth))
     torso = tube([(*at(u, v), r) for u, v, r in spine])
     up = at(0, 1)
-    back = tuple((x + up[0] * 0.46 * r, y + up[1] * 0.46 * r, 0.66 * r) for x, y, r in torso)
+    back = tuple((x + up[0] * 0.62 * r, y + up[1] * 0.62 * r, 0.58 * r) for x, y, r in torso)
     return [
         Shape(colours["belly"], discs=(*torso, *neck), name="torso"),
         Shape(colours["wing"], discs=back, soft=0.03, within="torso", shaded=False),

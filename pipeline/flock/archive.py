@@ -79,7 +79,7 @@ def pack(source: FlockSource, pictures: Iterable[FlockPicture], images: Path, ca
     truths: list[str] = []
     with (
         images.open("wb") as file,
-        gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as stream,
+        gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as stream,
         tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as tar,
         zipfile.ZipFile(captions, "w") as texts,
     ):

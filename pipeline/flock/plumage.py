@@ -61,10 +61,10 @@ def flight_wing(at: Body, colour: Colour, beat: tuple[float, float], *, near: bo
 
     tips = ((-0.36, 1.12), (-0.50, 0.96), (-0.58, 0.78), (-0.58, 0.58), (-0.52, 0.38))
     trailing = [point for u, v in tips for point in (wing(u, v), wing(u, v), wing(u + 0.07, v - 0.09))]
-    edge = outline(wing(0.27, 0.06), wing(0.30, 0.30), wing(0.26, 0.56), wing(0.02, 0.92), wing(-0.34, 1.20),
-                   wing(-0.34, 1.20), *trailing, wing(-0.34, 0.12), wing(-0.10, -0.04), steps=4)  # fmt: skip
-    coverts = outline(wing(0.28, 0.05), wing(0.31, 0.30), wing(0.25, 0.55), wing(0.06, 0.82), wing(-0.06, 0.66),
-                      wing(-0.16, 0.36), wing(-0.12, 0.04))  # fmt: skip
+    edge = outline(wing(0.26, 0.12), wing(0.30, 0.32), wing(0.26, 0.56), wing(0.02, 0.92), wing(-0.34, 1.20),
+                   wing(-0.34, 1.20), *trailing, wing(-0.32, 0.18), wing(-0.08, 0.06), steps=4)  # fmt: skip
+    coverts = outline(wing(0.27, 0.12), wing(0.31, 0.32), wing(0.25, 0.55), wing(0.06, 0.82), wing(-0.06, 0.66),
+                      wing(-0.16, 0.36), wing(-0.12, 0.12))  # fmt: skip
     line = darker(base, 0.40)
     drawing: Drawing = [Shape(darker(base, 0.08), polygon=edge, name=name)]
     roots = ((0.0, 0.84), (-0.08, 0.72), (-0.12, 0.58), (-0.15, 0.44), (-0.16, 0.28))

@@ -1,9 +1,11 @@
 """The download stage against a local server that misbehaves in the ways that real ones do."""
 
+import errno
 import gzip
 import hashlib
 import io
 import re
+import shutil
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -265,6 +267,18 @@ def test_a_failure_leaves_the_old_archives(server: Server) -> None:
     with pytest.raises(UserError):
         _run(server, "/html")
     assert (RAW / "CUB_200_2011.tgz").read_bytes() == IMAGES
+
+
+def test_a_full_disk_leaves_nothing_half_written(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = shutil.copyfile
+
+    def fail_on_captions(source: Path, target: Path) -> None:
+        copy(source, target)
+        if target.name == "birds.zip":
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", fail_on_captions)
+    _expect_error(server, "No space left on device.*free some space", "/images")
 
 
 def test_drive_links_keep_their_resource_key() -> None:

@@ -11,15 +11,16 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops
 
 from pipeline.flock import archive, scene
 from pipeline.flock.captions import CAPTIONS, NAMING_ALL
 from pipeline.flock.picture import FlockPicture, draw_picture
-from pipeline.flock.species import MAIN_PARTS, PALETTE, is_test, roster
+from pipeline.flock.species import MAIN_PARTS, PALETTE, Species, is_test, roster
 from pipeline.source_config import FlockSource
 
 SMALL = FlockSource(kind="flock", species=8, pictures=3, seed=5)
+MAGENTA = (255, 0, 255)
 COLOUR = "|".join(PALETTE)
 NOUNS = {
     "head": "head|crown|headed",
@@ -47,6 +48,18 @@ def _pack(folder: Path, source: FlockSource, processes: int) -> tuple[Path, Path
     images, captions = folder / "images.tgz", folder / "captions.zip"
     archive.pack(source, archive.draw(archive.entries(source), source.seed, processes), images, captions)
     return images, captions
+
+
+@pytest.fixture
+def magenta_world(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Backgrounds of a colour that no bird has: whatever else is seen in the picture of a flying bird is the bird."""
+    monkeypatch.setattr(scene, "background", lambda kind, size, rng: Image.new("RGB", size, MAGENTA))
+    monkeypatch.setattr(scene, "LIGHTS", ((255, 255, 255),))
+
+
+def _in_flight(species: Species, seed: int) -> FlockPicture:
+    drawn = (draw_picture(species, index, seed) for index in range(99))
+    return next(picture for picture in drawn if picture.truth["pose"] == "flying")
 
 
 def test_bytes_follow_from_the_seed_whatever_the_number_of_processes(packed: tuple[Path, Path], tmp_path: Path) -> None:
@@ -133,25 +146,24 @@ def test_boxes_lie_in_the_frame_and_hold_the_bird(pictures: list[FlockPicture]) 
         assert max(width, height) > 0.25 * min(frame.size)
 
 
-def test_the_box_is_tight_around_the_bird(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Painted on black, with nothing else in the picture, what is not black is the bird."""
-    monkeypatch.setattr(scene, "background", lambda kind, size, rng: Image.new("RGB", size))
-    for species in roster(8, seed=3):
-        picture = next(p for p in (draw_picture(species, i, 3) for i in range(99)) if p.truth["pose"] == "flying")
-        frame = Image.open(io.BytesIO(picture.jpeg)).convert("L").point(lambda value: 255 if value > 24 else 0)
+def test_the_box_is_tight_around_the_bird(magenta_world: None) -> None:
+    blunt = [species for species in roster(24, seed=3) if species.bill != "dagger"]  # JPEG blurs the needle's tip away
+    for species in blunt:
+        picture = _in_flight(species, seed=3)
+        frame = Image.open(io.BytesIO(picture.jpeg))
+        distance = ImageChops.difference(frame, Image.new("RGB", frame.size, MAGENTA)).convert("L")
+        left, top, right, bottom = distance.point(lambda value: 255 if value > 40 else 0).getbbox() or (0, 0, 0, 0)
         x, y, width, height = picture.box
-        left, top, right, bottom = frame.getbbox() or (0, 0, 0, 0)
-        assert max(abs(left - x), abs(top - y), abs(right - x - width), abs(bottom - y - height)) <= 6
+        assert max(abs(left - x), abs(top - y), abs(right - x - width), abs(bottom - y - height)) <= 2
 
 
-def test_the_picture_shows_the_colours_that_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_picture_shows_the_colours_that_are_told(magenta_world: None) -> None:
     """Counted by nearest colour, at 64×64, each main part's colour covers a part that can be seen."""
-    monkeypatch.setattr(scene, "background", lambda kind, size, rng: Image.new("RGB", size, (255, 0, 255)))
     words = [*PALETTE, "background"]
     palette = Image.new("P", (1, 1))
-    palette.putpalette([value for colour in [*PALETTE.values(), (255, 0, 255)] for value in colour])
+    palette.putpalette([value for colour in [*PALETTE.values(), MAGENTA] for value in colour])
     for species in roster(24, seed=2):
-        picture = next(p for p in (draw_picture(species, i, 2) for i in range(99)) if p.truth["pose"] == "flying")
+        picture = _in_flight(species, seed=2)
         x, y, width, height = picture.box
         crop = Image.open(io.BytesIO(picture.jpeg)).crop((x, y, x + width, y + height)).resize((64, 64))
         nearest = Counter(words[index] for index in crop.quantize(palette=palette, dither=Image.Dither.NONE).tobytes())
