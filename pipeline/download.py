@@ -12,6 +12,7 @@ import gzip
 import hashlib
 import os
 import shutil
+import textwrap
 import urllib.parse
 import zipfile
 import zlib
@@ -120,7 +121,7 @@ def _from_mirrors(archive: Archive, urls: tuple[str, ...]) -> tuple[Path, str]:
             shutil.rmtree(target.parent)
             failures.append(f"{host} sent a file that {error}")
         except (OSError, DownloadError) as error:
-            failures.append(f"{host}: {' '.join(str(error).split())}")
+            failures.append(f"{host}: {textwrap.shorten(str(error), 400, placeholder=' …')}")
     tried = "; ".join(failures) or "no mirror is given"
     raise UserError(
         f"{archive.name} could not be had ({tried}): "
