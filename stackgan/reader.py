@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import webdataset as wds
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, get_worker_info
 
 from stackgan.errors import UserError
-from stackgan.shards import Pixels, Raw, Shards, Vectors, decode
+from stackgan.shards import Pixels, Raw, Shards, decode
 from stackgan.transforms import Transform
 
 SHUFFLE_BUFFER = 16_384  # samples; more than CUB-200-2011 has, so that every epoch is a true permutation
@@ -54,7 +55,7 @@ def samples(folder: Path, split: str, *, size: int) -> Iterator[Sample]:
     middle, rng = Transform("none", size), random.Random(0)
     for raw in shards.read(shards.paths):
         image, embeddings, picture = decode(raw)
-        yield Sample(raw["__key__"], _channels_first(middle(image, rng)), torch.from_numpy(embeddings), picture)
+        yield Sample(raw["__key__"], _channels_first(middle(image, rng)), torch.from_numpy(embeddings).float(), picture)
 
 
 def loader(
@@ -213,12 +214,16 @@ class Decoder:
             [raw["__key__"] for raw in raws],
         )
 
-    def _sample(self, raw: Raw, epoch: int) -> tuple[Tensor, Vectors, int]:
+    def _sample(self, raw: Raw, epoch: int) -> tuple[Tensor, NDArray[np.float32], int]:
         image, embeddings, picture = decode(raw)
         name = f"{self.seed} {epoch} {raw['__key__']}"
         rng = random.Random(hashlib.blake2b(name.encode(), digest_size=8).digest())
         chosen = rng.sample(range(len(embeddings)), min(self.captions, len(embeddings)))
-        return _channels_first(self.transform(image, rng)), embeddings[chosen].mean(0), picture["species_id"]
+        return (
+            _channels_first(self.transform(image, rng)),
+            embeddings[chosen].mean(0, dtype=np.float32),
+            picture["species_id"],
+        )
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from stackgan.errors import UserError
 
 Raw = dict[str, Any]  # a sample as bytes: __key__, __url__ (the shard's name), jpg, json, npy
 Pixels = NDArray[np.uint8]
-Vectors = NDArray[np.float32]
+Vectors = NDArray[np.float16]
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,11 @@ def decode(raw: Raw) -> tuple[Pixels, Vectors, dict[str, Any]]:
     """Crop, embeddings and picture of a raw sample, by hand: nothing here runs code that a shard could bring."""
     try:
         image = np.asarray(Image.open(io.BytesIO(raw["jpg"]), formats=("JPEG",)))
-        embeddings = np.lib.format.read_array(io.BytesIO(raw["npy"]), allow_pickle=False).astype(np.float32)
+        embeddings = np.lib.format.read_array(io.BytesIO(raw["npy"]), allow_pickle=False)
         picture = json.loads(raw["json"])
         if image.ndim != 3 or embeddings.ndim != 2 or not len(embeddings):
             raise ValueError(f"crop of shape {image.shape}, embeddings of shape {embeddings.shape}")
-        picture["species_id"] + 0
+        picture["species_id"] = int(picture["species_id"])
     except (KeyError, ValueError, OSError, SyntaxError, TypeError, EOFError) as error:
         where = f"{raw['__url__']}, sample {raw['__key__']}"
         raise UserError(f"{where} is damaged ({type(error).__name__}: {error}): make the shards again") from error

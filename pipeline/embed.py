@@ -1,0 +1,58 @@
+"""Stage `embed`: turn every caption into a vector, by the text encoder.
+
+Reads   data/<preset>/manifest.jsonl, models/<preset>/text_encoder/
+Writes  data/<preset>/embeddings/ (embeddings.npy, float16 [captions, dim] in the manifest's order, and index.json)
+Params  none
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline import console, embeddings, manifest
+from pipeline.embeddings import Vectors
+from pipeline.files import read_json, require
+from pipeline.paths import Paths
+from stackgan import text
+from stackgan.errors import UserError
+from stackgan.text import TextEncoder
+
+if TYPE_CHECKING:
+    from pipeline.params import Params
+
+_BATCH = 256
+
+
+def run(params: "Params") -> None:
+    """Run the stage; see the module's docstring."""
+    paths = Paths(params.preset)
+    pictures = manifest.read(paths.manifest)
+    encoder = text.load(require(paths.text_encoder, made_by="text_encoder"))
+    vectors = embed([caption for picture in pictures for caption in picture.captions], encoder)
+    embeddings.write(
+        paths.embeddings,
+        vectors,
+        pictures,
+        kind=read_json(paths.text_encoder / "config.json", made_by="text_encoder")["kind"],
+    )
+
+
+def embed(captions: Sequence[str], encoder: TextEncoder) -> Vectors:
+    """Embeddings of the captions: float16 [N, dim]. Equal captions get equal vectors and are encoded once.
+
+    A value that float16 cannot hold is a `UserError`: the encoder is broken or badly scaled.
+    """
+    distinct = sorted(set(captions), key=lambda caption: (len(caption), caption))  # batches of like length: no padding
+    place = {caption: index for index, caption in enumerate(distinct)}
+    vectors = np.empty((len(distinct), encoder.dim), np.float16)
+    encoded = (
+        vector
+        for start in range(0, len(distinct), _BATCH)
+        for vector in encoder.encode(distinct[start : start + _BATCH]).half().numpy()
+    )
+    for index, vector in enumerate(console.track(encoded, "embed captions", total=len(distinct))):
+        vectors[index] = vector
+    if not np.isfinite(vectors).all():
+        raise UserError("the text encoder gives no finite numbers: run `dvc repro --force text_encoder`")
+    return vectors[[place[caption] for caption in captions]]
