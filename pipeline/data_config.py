@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from stackgan.config import Strict
+from stackgan.strict import Strict
 
 Crop = Literal["padded", "clipped"]
 Transform = Literal["crop-flip", "mild", "strong", "none"]

@@ -1,7 +1,7 @@
 """Stage `download`: put the images archive and the captions archive into data/<preset>/raw/, whole and checked.
 
 Reads    kind flock: nothing, it draws; kind archives: the folder STACKGAN_ARCHIVES, then the mirrors in order
-Writes   data/<preset>/raw/: both archives, never unpacked, and source.json: name, bytes, SHA-256 and origin of each
+Writes   data/<preset>/raw/: both archives, never unpacked, and source.json: name, bytes and SHA-256 of each
 Params   source (mirrors only say where the same bytes may be had: they are no reason to download again)
 
 A cut download stays in .cache/downloads, outside the stage's outs, and the next run goes on from there. Nothing
@@ -60,8 +60,7 @@ def _draw(source: FlockSource, raw: Path) -> None:
         images, captions = folder / source.images.name, folder / source.captions.name
         pictures = track(flock.draw(entries, source.seed), "drawing birds", len(entries))
         flock.pack(source, pictures, images, captions)
-        origin = f"drawn with seed {source.seed}"
-        write_json(folder / "source.json", {"images": _record(images, origin), "captions": _record(captions, origin)})
+        write_json(folder / "source.json", {"images": _record(images), "captions": _record(captions)})
 
 
 def _fetch(source: ArchivesSource, mirrors: Mirrors, raw: Path, preset_file: str) -> None:
@@ -72,22 +71,22 @@ def _fetch(source: ArchivesSource, mirrors: Mirrors, raw: Path, preset_file: str
     }
     with atomic_folder(raw) as folder:
         records = {}
-        for role, (path, origin) in found.items():
-            archive = wanted[role][0]
-            target = folder / archive.name
+        for role, path in found.items():
+            target = folder / wanted[role][0].name
             # A copy even where a link would do: DVC takes over the outs, down to their permissions.
             shutil.copyfile(path, target)
-            records[role] = _record(target, origin)
+            records[role] = _record(target)
         write_json(folder / "source.json", records)
     for archive, _ in wanted.values():
         shutil.rmtree(Paths.downloads() / archive.name, ignore_errors=True)
 
 
-def _record(path: Path, origin: str) -> dict[str, str | int]:
-    return {"name": path.name, "bytes": path.stat().st_size, "sha256": sha256(path), "from": origin}
+def _record(path: Path) -> dict[str, str | int]:
+    # Not where it came from: the same bytes from another mirror must not make every later stage run again.
+    return {"name": path.name, "bytes": path.stat().st_size, "sha256": sha256(path)}
 
 
-def _from_folder(archive: Archive, setting: str) -> tuple[Path, str] | None:
+def _from_folder(archive: Archive, setting: str) -> Path | None:
     """The archive in the user's own folder, if there is one; a folder or file that cannot be right is an error."""
     named = os.environ.get(FOLDER_VARIABLE)
     if not named:
@@ -103,10 +102,10 @@ def _from_folder(archive: Archive, setting: str) -> tuple[Path, str] | None:
         hint = f", or set {setting} to null to take it as it is" if archive.sha256 else ""
         raise UserError(f"{path} {error}: put the right file there{hint}") from error
     info(f"{archive.name}: taken from {FOLDER_VARIABLE}")
-    return path, FOLDER_VARIABLE
+    return path
 
 
-def _from_mirrors(archive: Archive, urls: tuple[str, ...]) -> tuple[Path, str]:
+def _from_mirrors(archive: Archive, urls: tuple[str, ...]) -> Path:
     """The archive from the first mirror that gives a sound one."""
     failures = []
     for url in urls:
@@ -116,7 +115,8 @@ def _from_mirrors(archive: Archive, urls: tuple[str, ...]) -> tuple[Path, str]:
         try:
             _transfer(url, target, archive.name)
             _check(target, archive)
-            return target, host
+            info(f"{archive.name}: from {host}")
+            return target
         except UnsoundError as error:
             shutil.rmtree(target.parent)
             failures.append(f"{host} sent a file that {error}")

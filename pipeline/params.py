@@ -12,14 +12,15 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StrictInt, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
-from stackgan.text.config import TextEncoderConfig
 
 from pipeline.data_config import ShardConfig, Transform
 from pipeline.evaluate_config import EvaluateConfig
 from pipeline.source_config import Mirrors, Source
-from stackgan.config import NetworkConfig, StageConfig, Strict, TrainingConfig
+from stackgan.config import NetworkConfig, StageConfig, TrainingConfig
 from stackgan.errors import UserError
 from stackgan.judge_config import JudgeConfig
+from stackgan.strict import Strict
+from stackgan.text.config import TextEncoderConfig
 
 PARAMS = Path("params.yaml")
 PRESETS = Path("presets")

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stackgan.config import Strict
+from stackgan.strict import Strict
 
 IMAGES_ARCHIVE = "CUB_200_2011.tgz"
 CAPTIONS_ARCHIVE = "birds.zip"

@@ -15,9 +15,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from stackgan.config import NetworkConfig, Strict
+from stackgan.config import NetworkConfig
 from stackgan.errors import UserError
 from stackgan.networks import STAGE_SIZES, Discriminator, Generator, Stage1Generator, Stage2Generator
+from stackgan.strict import Strict
 
 CONFIG, GENERATOR, DISCRIMINATOR = "config.json", "generator.safetensors", "discriminator.safetensors"
 _STAGE1_PREFIX = "stage1."

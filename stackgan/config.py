@@ -6,15 +6,11 @@ field departs from StackGAN as published (Zhang et al., ICCV 2017), one of its v
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from stackgan.strict import Strict
 
 LearningRate = Annotated[float, Field(gt=0, le=0.1)]
-
-
-class Strict(BaseModel):
-    """Base of every section: immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class NetworkConfig(Strict):

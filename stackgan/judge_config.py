@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from stackgan.config import Strict
+from stackgan.strict import Strict
 
 
 class JudgeConfig(Strict):

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stackgan.config import Strict
+from stackgan.strict import Strict
 
 Width = Annotated[int, Field(ge=8, le=4096)]
 
