@@ -29,6 +29,9 @@ def initialise(network: nn.Module, kind: str) -> None:
                 _settle(module)
         elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.weight.requires_grad:
             nn.init.normal_(module.weight, 1.0, 0.02)
+    for module in network.modules():
+        if isinstance(module, ConditioningAugmentation) and module.linear.weight.requires_grad:
+            module.let_mu_be_heard()
 
 
 def _stored_weight(module: nn.Conv2d | nn.Linear) -> Tensor:
@@ -61,7 +64,8 @@ class ConditioningAugmentation(nn.Module):
     activation of the authors' PyTorch code; since it makes logvar ≥ 0, sigma is never below 1 and mu drowns in it.
     """
 
-    MAX_LOGVAR = 4.0
+    LOGVAR_RANGE = (-6.0, 4.0)
+    FIRST_LOGVAR = -3.0
 
     def __init__(self, embedding_dim: int, c_dim: int, activation: str) -> None:
         super().__init__()
@@ -71,10 +75,18 @@ class ConditioningAugmentation(nn.Module):
     def forward(self, embedding: Tensor) -> Condition:
         both = self.linear(embedding).float()
         mu, logvar = (F.relu(both) if self.relu else both).chunk(2, dim=1)
-        # Bounded, so that neither exp() nor the KL term can overflow; beyond ±4 sigma is of no consequence.
-        logvar = logvar.clamp(-self.MAX_LOGVAR, self.MAX_LOGVAR)
+        logvar = logvar.clamp(*self.LOGVAR_RANGE)  # so that neither exp() nor the KL term overflows
         c = mu + torch.randn_like(mu) * torch.exp(0.5 * logvar) if self.training else mu
         return Condition(c, mu, logvar)
+
+    @torch.no_grad()
+    def let_mu_be_heard(self) -> None:
+        """Begin, if linear, with mu of unit variance (for embeddings of unit variance) and sigma well below 1."""
+        if not self.relu:
+            mu, logvar = self.linear.weight.chunk(2)
+            mu.normal_(0.0, self.linear.in_features**-0.5)
+            logvar.zero_()
+            self.linear.bias.chunk(2)[1].fill_(self.FIRST_LOGVAR)
 
 
 class UpBlock(nn.Module):

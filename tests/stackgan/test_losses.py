@@ -1,0 +1,71 @@
+import math
+
+import pytest
+import torch
+from torch.distributions import Normal
+from torch.distributions import kl_divergence as closed_form
+
+from stackgan.losses import discriminator_loss, generator_loss, kl_divergence, matching_loss, mismatch
+
+
+def test_mismatched_captions_are_always_of_another_species() -> None:
+    species = torch.tensor([1, 1, 1, 1, 1, 2, 3, 3])
+    hits = torch.zeros(8, 8)
+    for seed in range(200):
+        torch.manual_seed(seed)
+        indices, valid = mismatch(species, "other-species")
+        assert valid.all()
+        assert (species[indices] != species).all()
+        hits[torch.arange(8), indices] += 1
+    # Uniform over all rows of another species: nobody is left out.
+    assert ((hits > 0) == (species[:, None] != species[None, :])).all()
+
+
+def test_one_species_has_no_mismatched_pairs() -> None:
+    assert not mismatch(torch.full((4,), 7), "other-species").valid.any()
+    assert not mismatch(torch.tensor([1, 2]), "none").valid.any()
+
+
+def test_shuffled_pairs_never_keep_their_own_caption() -> None:
+    indices, valid = mismatch(torch.tensor([5, 5, 6]), "shuffled")
+    assert valid.all()
+    assert (indices != torch.arange(3)).all()
+
+
+def test_losses_at_known_logits() -> None:
+    zero, two = torch.zeros(3), torch.full((3,), 2.0)
+    valid = torch.tensor([True, True, True])
+    assert matching_loss(zero, zero, zero, valid, "bce").item() == pytest.approx(2 * math.log(2))
+    assert matching_loss(zero, zero, zero, valid, "hinge").item() == pytest.approx(2)
+    assert matching_loss(two, -two, -two, valid, "hinge").item() == 0
+    assert discriminator_loss(two, two, "hinge").item() == pytest.approx(3)
+    assert generator_loss(two, "hinge").item() == -2
+    assert generator_loss(zero, "bce").item() == pytest.approx(math.log(2))
+
+
+def test_an_invalid_mismatched_pair_counts_for_nothing() -> None:
+    logits = torch.randn(3, 4)
+    valid = torch.tensor([True, False, True, False])
+    loss = matching_loss(*logits, valid, "hinge")
+    changed = logits.clone()
+    changed[2, ~valid] = 100.0
+    assert torch.equal(matching_loss(*changed, valid, "hinge"), loss)
+    changed[2, 0] = 100.0
+    assert matching_loss(*changed, valid, "hinge") > loss
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_bce_survives_extreme_logits(sign: float) -> None:
+    logits = torch.full((2,), sign * 1e4, requires_grad=True)
+    loss = discriminator_loss(logits, logits, "bce") + generator_loss(logits, "bce")
+    loss.backward()
+    assert loss.isfinite()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+
+
+def test_kl_against_the_closed_form() -> None:
+    mu, logvar = torch.randn(2, 5, 7)
+    expected = closed_form(Normal(mu, torch.exp(0.5 * logvar)), Normal(0.0, 1.0)).mean()
+    assert torch.allclose(kl_divergence(mu, logvar), expected, atol=1e-6)
+    assert kl_divergence(torch.zeros(2, 3), torch.zeros(2, 3)).item() == 0

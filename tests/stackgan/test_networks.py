@@ -1,0 +1,129 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from stackgan.layers import UpBlock, fold, initialise
+from stackgan.networks import Discriminator, Stage1Generator, Stage2Generator
+from tests.stackgan.recipes import OURS, PAPER, PAPER_WIDTHS, network
+
+T = 16
+
+
+@pytest.mark.parametrize("recipe", [OURS, PAPER], ids=["ours", "paper"])
+def test_shapes_and_ranges(recipe: dict[str, object]) -> None:
+    config = network(recipe)
+    embedding, noise = torch.randn(2, T), torch.randn(2, config.z_dim)
+    stage1 = Stage1Generator(config, T)
+    stage2 = Stage2Generator(config, T, Stage1Generator(config, T))
+    for generator, size in ((stage1, 64), (stage2, 256)):
+        output = generator(embedding, noise)
+        assert output.image.shape == (2, 3, size, size)
+        assert output.image.abs().max() <= 1
+        assert output.mu.shape == output.logvar.shape == (2, config.c_dim)
+        judged = Discriminator(config, T, size)(output.image, embedding, embedding.flip(0))
+        assert [logits.shape for logits in judged.conditional] == [(2,), (2,)]
+        assert (judged.unconditional is None) == (config.unconditional_weight == 0)
+
+
+def test_parameters_of_the_paper_setting() -> None:
+    """The authors' PyTorch code at gf_dim 128, df_dim 64 with 1024-dimensional embeddings, layer by layer.
+
+    The discriminators have 131,200 more than theirs: a text path of their own.
+    """
+    config = network(PAPER | PAPER_WIDTHS)
+    with torch.device("meta"):
+        stage1 = Stage1Generator(config, 1024)
+        counts = [
+            _parameters(stage1),
+            _parameters(Discriminator(config, 1024, 64)) - 131_200,
+            _parameters(Stage2Generator(config, 1024, stage1)) - _parameters(stage1),
+            _parameters(Discriminator(config, 1024, 256)) - 131_200,
+        ]
+    up = sum(o * 2 * o * 9 + 2 * o for o in (512, 256, 128, 64))
+    stage1_g = (1024 + 1) * 256 + 228 * 16384 + 2 * 16384 + up + 64 * 3 * 9
+    head = 640 * 512 * 9 + 2 * 512 + 512 * 16 + 1
+    stage1_d = 3 * 64 * 16 + sum(o * o // 2 * 16 + 2 * o for o in (128, 256, 512)) + head
+    encoder = 3 * 128 * 9 + sum(o * o // 2 * 16 + 2 * o for o in (256, 512)) + 640 * 512 * 9 + 2 * 512
+    residual = 4 * 2 * (512 * 512 * 9 + 2 * 512)
+    up = sum(o * 2 * o * 9 + 2 * o for o in (256, 128, 64, 32))
+    stage2_g = (1024 + 1) * 256 + encoder + residual + up + 32 * 3 * 9
+    narrowing = sum(o * 2 * o * 9 + 2 * o for o in (1024, 512))
+    stage2_d = 3 * 64 * 16 + sum(o * o // 2 * 16 + 2 * o for o in (128, 256, 512, 1024, 2048)) + narrowing + head
+    assert counts == [stage1_g, stage1_d, stage2_g, stage2_d]
+    assert [round(count / 1e6, 1) for count in counts] == [10.3, 5.7, 26.3, 71.3]
+
+
+@pytest.mark.parametrize("downsample", ["pool", "conv"])
+@pytest.mark.parametrize("size", [64, 256])
+def test_the_logit_depends_on_every_cell_of_the_last_feature_map(downsample: str, size: int) -> None:
+    discriminator = Discriminator(network(downsample=downsample), T, size).eval()
+    features: list[Tensor] = []
+    discriminator.encode.register_forward_hook(lambda *arguments: features.append(arguments[2]))
+    image = torch.randn(2, 3, size, size)
+    for head in (0, 1):
+        features.clear()
+        judged = discriminator(image, torch.randn(2, T))
+        logits = judged.conditional[0] if head == 0 else judged.unconditional
+        (gradient,) = torch.autograd.grad(logits.sum(), features[0])
+        assert gradient.shape == (2, 32, 4, 4)
+        assert (gradient.abs().sum(dim=1) > 0).all()
+
+
+def test_sigma_can_be_below_1_unless_relu_forbids_it() -> None:
+    for conditioning, below in (("linear", True), ("relu", False)):
+        generator = Stage1Generator(network(conditioning=conditioning), T)
+        initialise(generator, "normal")
+        sigma = torch.exp(0.5 * generator(torch.randn(64, T), torch.randn(64, 8)).logvar)
+        assert (sigma < 1).any() == below
+
+
+def test_pictures_in_eval_mode_depend_on_caption_and_noise_alone() -> None:
+    generator = Stage1Generator(network(), T).eval()
+    embedding, noise = torch.randn(3, T), torch.randn(3, 8)
+    image = generator(embedding, noise).image
+    assert torch.equal(generator(embedding, noise).image, image)
+    assert not torch.equal(generator(embedding.flip(0), noise).image, image)
+    assert not torch.equal(generator(embedding, noise.flip(0)).image, image)
+    assert not torch.equal(generator.train()(embedding, noise).image, generator(embedding, noise).image)
+
+
+def test_stage1_stays_frozen_inside_stage2() -> None:
+    stage1 = Stage1Generator(network(), T)
+    stage2 = Stage2Generator(network(), T, stage1).train()
+    assert stage2.training
+    assert not any(module.training for module in stage1.modules())
+    before = {name: tensor.clone() for name, tensor in stage1.state_dict().items()}
+    stage2(torch.randn(4, T), torch.randn(4, 8)).image.mean().backward()
+    assert all(parameter.grad is None for parameter in stage1.parameters())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in stage1.state_dict().items())
+
+
+def test_an_untrained_stage2_with_skip_draws_stage1s_picture() -> None:
+    stage1 = Stage1Generator(network(), T)
+    stage2 = Stage2Generator(network(), T, stage1).eval()
+    nn.init.zeros_(stage2.to_rgb.weight)
+    embedding, noise = torch.randn(2, T), torch.randn(2, 8)
+    enlarged = nn.functional.interpolate(stage1(embedding, noise).image, scale_factor=4.0, mode="bilinear")
+    assert torch.allclose(stage2(embedding, noise).image, 0.98 * enlarged, atol=1e-5)
+
+
+def test_the_folded_kernel_equals_enlargement_and_convolution() -> None:
+    block, x = UpBlock(5, 3), torch.randn(2, 5, 6, 6)
+    plain = block.conv(nn.functional.interpolate(x, scale_factor=2.0))
+    folded = nn.functional.conv_transpose2d(x, fold(block.conv.weight), stride=2, padding=1)
+    assert torch.allclose(plain, folded, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["normal", "xavier", "kaiming", "orthogonal"])
+def test_initialisation_reaches_every_trained_weight_and_no_frozen_one(kind: str) -> None:
+    stage2 = Stage2Generator(network(), T, Stage1Generator(network(), T))
+    for module in (stage2, Discriminator(network(), T, 64)):
+        before = {name: parameter.clone() for name, parameter in module.named_parameters()}
+        initialise(module, kind)
+        for name, parameter in module.named_parameters():
+            if parameter.ndim > 1:
+                assert torch.equal(parameter, before[name]) == name.startswith("stage1."), name
+
+
+def _parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
