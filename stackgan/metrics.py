@@ -1,0 +1,158 @@
+"""How good drawn pictures are, in numbers: pure functions on feature tensors.
+
+Features are float tensors [N, F] of one judge, a row a picture. Distances are Euclidean, in double precision, so that
+copies are at distance zero. Every figure needs company to mean anything: compare it with the same figure of real
+pictures (the floor) and of noise or an untrained generator (the ceiling), at equal N.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.image.kid import KernelInceptionDistance
+
+NEIGHBOURS = 5  # k of precision, recall, density and coverage, as Naeem et al. recommend for density and coverage
+COLLAPSE_QUANTILE = 0.01  # a real picture is nearer to another than the collapse threshold this often
+ROWS = 1024  # rows of a distance matrix held in memory at a time
+
+
+class Manifold(NamedTuple):
+    """See `manifold`."""
+
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+
+
+class _Ready(nn.Module):
+    """Stands where torchmetrics wants a network: the features are made already."""
+
+    def __init__(self, dimensions: int) -> None:
+        super().__init__()
+        self.num_features = dimensions
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features
+
+
+def frechet_distance(real: Tensor, generated: Tensor) -> float:
+    """FID: |μr − μg|² + tr(Σr + Σg − 2 (Σr Σg)^½) between Gaussians fitted to both sets (Heusel et al., 2017).
+
+    In squared feature units; 0 is best, no upper limit. Biased upwards, more so for small N: compare equal N only. With
+    fewer pictures than dimensions the covariances are singular and the figure mostly measures N, so that the judge has
+    a modest F.
+    """
+    fid = FrechetInceptionDistance(feature=_Ready(real.shape[1]))
+    fid.update(real.double(), real=True)
+    fid.update(generated.double(), real=False)
+    return max(0.0, float(fid.compute()))
+
+
+def kernel_distance(real: Tensor, generated: Tensor) -> float:
+    """KID: squared maximum mean discrepancy under the kernel (x·y / F + 1)³ (Bińkowski et al., 2018).
+
+    Unbiased, so that 0 is what equal distributions give on average, at any N, and slightly negative values occur.
+    Computed once over all pictures (the larger set cut to the smaller one's N) instead of over random subsets.
+    """
+    n = min(len(real), len(generated))
+    kid = KernelInceptionDistance(feature=_Ready(real.shape[1]), subsets=1, subset_size=n)
+    kid.update(real[:n].double(), real=True)
+    kid.update(generated[:n].double(), real=False)
+    with torch.random.fork_rng(devices=[]):  # it permutes by the global generator
+        return float(kid.compute()[0])
+
+
+def manifold(real: Tensor, generated: Tensor, k: int = NEIGHBOURS) -> Manifold:
+    """Fidelity and variety apart, each picture standing for a ball that reaches to its k-th neighbour in its own set.
+
+    precision  share of generated pictures inside some real picture's ball        [0, 1]  (Kynkäänniemi et al., 2019)
+    recall     share of real pictures inside some generated picture's ball        [0, 1]  (the same)
+    density    real balls around a generated picture, on average, over k          [0, ∞), 1 expected of real pictures
+    coverage   share of real pictures with a generated one inside their own ball  [0, 1]  (both: Naeem et al., 2020)
+
+    All depend on N and k: compare equal N and k only. Needs more than k pictures in each set.
+    """
+    k = min(k, len(real) - 1, len(generated) - 1)
+    real_radius = neighbour_distances(real, k=k)
+    generated_radius = neighbour_distances(generated, k=k)
+    balls_around = torch.zeros(len(generated), dtype=torch.double, device=generated.device)
+    recalled, covered = [], []
+    for rows, radius in zip(real.split(ROWS), real_radius.split(ROWS), strict=True):
+        distance = torch.cdist(rows.double(), generated.double())
+        inside = distance <= radius[:, None]
+        balls_around += inside.sum(0)
+        covered.append(inside.any(1))
+        recalled.append((distance <= generated_radius[None]).any(1))
+    return Manifold(
+        precision=_share(balls_around > 0),
+        recall=_share(torch.cat(recalled)),
+        density=float(balls_around.mean()) / k,
+        coverage=_share(torch.cat(covered)),
+    )
+
+
+def accuracy(logits: Tensor, targets: Tensor, top: int = 1) -> float:
+    """Share of rows of `logits` [N, S] whose target [N] is among the `top` highest, in [0, 1]; chance is top / S."""
+    best = logits.topk(min(top, logits.shape[1])).indices
+    return _share((best == targets[:, None]).any(1))
+
+
+def spread(groups: Tensor) -> float:
+    """Mean distance between two pictures of one group, over groups: `groups` [G, K, F], K ≥ 2. 0 = all alike."""
+    k = groups.shape[1]
+    distances = torch.cdist(groups.double(), groups.double())
+    return float(distances.sum((1, 2)).mean()) / (k * (k - 1))
+
+
+def species_spread(features: Tensor, species: Tensor) -> float:
+    """Mean distance between two pictures [N, F] of one species [N], over the species that have two or more."""
+    groups = [features[species == each] for each in species.unique()]
+    spreads = [spread(group[None]) for group in groups if len(group) > 1]
+    return sum(spreads) / len(spreads) if spreads else 0.0
+
+
+def collapse_rate(real: Tensor, generated: Tensor) -> float:
+    """Share of generated pictures whose nearest other generated picture is nearer than real pictures hardly ever are.
+
+    "Hardly ever" is the first percentile of the distances between a real picture and its nearest real one. In [0, 1]:
+    0.01 is expected of as many real pictures, 1 of one picture repeated. More pictures lie nearer: compare equal N.
+    """
+    threshold = neighbour_distances(real).quantile(COLLAPSE_QUANTILE)
+    return _share(neighbour_distances(generated) < threshold)
+
+
+def memorisation_ratio(generated: Tensor, training: Tensor, reference: Tensor | None = None) -> float:
+    """Median distance from a generated picture to the nearest training picture, over that of real pictures.
+
+    The real pictures are `reference`, unseen in training; None takes the training pictures themselves, each against
+    the others. 0 = copies of training pictures; near 1 = no nearer to them than real pictures are; above 1 = unlike
+    any real picture, which bad pictures are too.
+    """
+    own = neighbour_distances(training) if reference is None else distances_to(training, reference)
+    return float(distances_to(training, generated).median() / own.median())
+
+
+def neighbour_distances(features: Tensor, k: int = 1) -> Tensor:
+    """Distance of each picture [N, F] to its k-th nearest other picture of the same set: double [N]; needs N > k."""
+    rows = features.double()
+    nearest = [torch.cdist(part, rows).topk(k + 1, largest=False).values[:, k] for part in rows.split(ROWS)]
+    return torch.cat(nearest)
+
+
+def distances_to(training: Tensor, features: Tensor) -> Tensor:
+    """Distance of each picture [N, F] to the nearest training picture [M, F]: double [N]."""
+    return torch.cat([torch.cdist(part.double(), training.double()).amin(1) for part in features.split(ROWS)])
+
+
+def nearest(training: Tensor, features: Tensor, k: int = 1) -> Tensor:
+    """Indices of the k training pictures [M, F] that are nearest to each picture [N, F]: [N, k], nearest first."""
+    found = [
+        torch.cdist(part.double(), training.double()).topk(k, largest=False).indices for part in features.split(ROWS)
+    ]
+    return torch.cat(found)
+
+
+def _share(condition: Tensor) -> float:
+    return float(condition.double().mean())

@@ -1,0 +1,142 @@
+"""The finished model: sentences in, pictures out. One folder holds all that it needs, on any machine.
+
+config.json             the networks' shapes, Stage by Stage
+stage1.safetensors      weights of the generators (averaged over training)
+stage2.safetensors
+text_encoder/           see `stackgan.text`
+README.md               the model card
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from stackgan import text
+from stackgan.checkpoint import GENERATOR, StageCard, load_card
+from stackgan.errors import UserError
+from stackgan.networks import Generator, Stage1Generator, Stage2Generator
+
+CONFIG, TEXT_ENCODER, WEIGHTS = "config.json", "text_encoder", "stage{}.safetensors"
+STAGES = (1, 2)
+BATCH_SIZE = 16
+
+
+class StackGAN:
+    """Draws birds from captions; see `from_pretrained` and `generate`."""
+
+    def __init__(
+        self, text_encoder: text.TextEncoder, stage1: Stage1Generator, stage2: Stage2Generator, z_dim: int
+    ) -> None:
+        self.text_encoder = text_encoder
+        self.generators: dict[int, Generator] = {1: stage1, 2: stage2}
+        self.z_dim = z_dim
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, device: str | torch.device | None = None) -> "StackGAN":
+        """Load the model that the pipeline wrote to models/<preset>/stackgan.
+
+        It runs on `device`; None takes a GPU where there is one. A missing or broken folder is a `UserError`.
+        """
+        folder, device = Path(folder), torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        cards = _read_cards(folder / CONFIG)
+        stage1 = Stage1Generator(cards[1].network, cards[1].embedding_dim)
+        _fill(stage1, folder / WEIGHTS.format(1), {})
+        stage2 = Stage2Generator(cards[2].network, cards[2].embedding_dim, stage1)
+        _fill(
+            stage2, folder / WEIGHTS.format(2), {f"stage1.{name}": value for name, value in stage1.state_dict().items()}
+        )
+        encoder = text.load(folder / TEXT_ENCODER)
+        if encoder.dim != cards[1].embedding_dim:
+            raise UserError(
+                f"{folder}: the text encoder gives {encoder.dim} dimensions, Stage I wants {cards[1].embedding_dim}"
+            )
+        return cls(encoder, stage1.to(device), stage2.to(device), cards[1].network.z_dim)
+
+    def generate(
+        self, captions: Sequence[str], seed: int = 0, stage: int = 2, truncation: float = 1.0
+    ) -> list[Image.Image]:
+        """One picture a caption: 64×64 pixels by stage 1, 256×256 by stage 2.
+
+        The noise of the n-th picture depends on `seed` and n alone; give a caption several times for several pictures
+        of it. `truncation` scales the noise: 1 is what the model was trained with, less means less variety, down to
+        one picture a caption at 0.
+        """
+        embeddings = self.encode(captions)
+        return to_pictures(self.draw(embeddings, truncation * self.noise(len(captions), seed), stage))
+
+    def interpolate(self, first: str, second: str, steps: int, seed: int = 0, stage: int = 2) -> list[Image.Image]:
+        """`steps` pictures from one caption to another, all with the same noise."""
+        ends = self.encode([first, second])
+        embeddings = torch.stack([torch.lerp(ends[0], ends[1], weight) for weight in torch.linspace(0, 1, steps)])
+        return to_pictures(self.draw(embeddings, self.noise(1, seed).expand(steps, -1), stage))
+
+    def encode(self, captions: Sequence[str]) -> Tensor:
+        """Embeddings float32 [N, T] of captions."""
+        if blank := [index for index, caption in enumerate(captions) if not caption.strip()]:
+            raise UserError(f"caption {blank[0] + 1} is empty: write a sentence like 'a small bird with a red head'")
+        return self.text_encoder.encode(captions)
+
+    def noise(self, count: int, seed: int) -> Tensor:
+        """Noise float32 [count, z_dim]; more of it begins with the same rows."""
+        generator = torch.Generator().manual_seed(seed)
+        rows = [torch.randn(self.z_dim, generator=generator) for _ in range(count)]
+        return torch.stack(rows) if rows else torch.empty(0, self.z_dim)
+
+    def draw(self, embeddings: Tensor, noise: Tensor, stage: int) -> Tensor:
+        """Pictures uint8 [N, 3, S, S] on the CPU from embeddings [N, T] and noise [N, z_dim]."""
+        if stage not in STAGES:
+            raise UserError(f"there is no stage {stage}: choose 1 (64×64) or 2 (256×256)")
+        return draw(self.generators[stage], embeddings, noise)
+
+
+@torch.no_grad()
+def draw(generator: Generator, embeddings: Tensor, noise: Tensor) -> Tensor:
+    """Pictures uint8 [N, 3, S, S] on the CPU by a generator in eval mode, some at a time."""
+    device = next(generator.parameters()).device
+    parts = [
+        ((generator(part.to(device), z.to(device)).image.float() + 1) * 127.5).round().to(torch.uint8).cpu()
+        for part, z in zip(embeddings.split(BATCH_SIZE), noise.split(BATCH_SIZE), strict=True)
+    ]
+    return torch.cat(parts) if parts else torch.empty(0, 3, 0, 0, dtype=torch.uint8)
+
+
+def to_pictures(images: Tensor) -> list[Image.Image]:
+    """Pillow pictures of uint8 [N, 3, H, W]."""
+    return [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in images]
+
+
+def ship(stages: dict[int, Path], text_encoder: Path, folder: Path) -> None:
+    """Put a model into `folder`, which exists: from the model folders of both stages and that of the text encoder."""
+    cards = {f"stage{stage}": load_card(stages[stage], stage).model_dump() for stage in STAGES}
+    (folder / CONFIG).write_text(json.dumps(cards, indent=2) + "\n")
+    for stage in STAGES:
+        shutil.copyfile(stages[stage] / GENERATOR, folder / WEIGHTS.format(stage))
+    shutil.copytree(text_encoder, folder / TEXT_ENCODER)
+
+
+def _read_cards(path: Path) -> dict[int, StageCard]:
+    try:
+        values = json.loads(path.read_text())
+        return {stage: StageCard.model_validate(values[f"stage{stage}"]) for stage in STAGES}
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: run `dvc repro` to train a model, or give another folder") from None
+    except (ValueError, KeyError, TypeError, ValidationError) as error:
+        raise UserError(f"{path} is no StackGAN's config: {' '.join(str(error).split())[:200]}") from None
+
+
+def _fill(generator: Generator, path: Path, more: dict[str, Tensor]) -> None:
+    try:
+        generator.load_state_dict(load_file(path) | more)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: the model folder is not whole") from None
+    except (SafetensorError, RuntimeError) as error:
+        raise UserError(f"{path} does not fit {CONFIG}: {' '.join(str(error).split())[:200]}") from None
+    generator.requires_grad_(False).eval()
