@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -74,7 +75,7 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Judge:
         card = JudgeCard(**values | {name: tuple(values[name]) for name in ("species_ids", "held_out")})
         classifier = Classifier(card.size, card.width, {SPECIES: len(card.species_ids)})
         classifier.load_state_dict(load_file(folder / "judge.safetensors"))
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{folder} holds no readable judge ({reason}): run `dvc repro judge`") from error
     return Judge(classifier.to(device), card)

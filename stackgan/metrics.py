@@ -5,6 +5,7 @@ copies are at distance zero. Every figure needs company to mean anything: compar
 pictures (the floor) and of noise or an untrained generator (the ceiling), at equal N.
 """
 
+import warnings
 from typing import NamedTuple
 
 import torch
@@ -57,7 +58,8 @@ def kernel_distance(real: Tensor, generated: Tensor) -> float:
     Computed once over all pictures (the larger set cut to the smaller one's N) instead of over random subsets.
     """
     n = min(len(real), len(generated))
-    kid = KernelInceptionDistance(feature=_Ready(real.shape[1]), subsets=1, subset_size=n)
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # it announces to keep all features
+        kid = KernelInceptionDistance(feature=_Ready(real.shape[1]), subsets=1, subset_size=n)
     kid.update(real[:n].double(), real=True)
     kid.update(generated[:n].double(), real=False)
     with torch.random.fork_rng(devices=[]):  # it permutes by the global generator
