@@ -43,8 +43,13 @@ def _stored_weight(module: nn.Conv2d | nn.Linear) -> Tensor:
 
 @torch.no_grad()
 def _settle(module: nn.Module) -> None:
-    """Let spectral norm find the new weights' norm: each reading is one step of its power iteration."""
+    """Let spectral norm find the new weights' norm: each reading is one step of its power iteration.
+
+    It starts from vectors drawn anew too, so that the seed alone decides.
+    """
     if parametrize.is_parametrized(module, "weight"):
+        for vector in cast("Any", module.parametrizations).weight.buffers():
+            nn.init.normal_(vector)
         for _ in range(15):
             _ = module.weight
 

@@ -1,0 +1,75 @@
+import errno
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pipeline.checkpoints import Checkpoints, fingerprint
+from stackgan.errors import UserError
+
+
+@pytest.fixture
+def checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkpoints:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    return Checkpoints("stage1", "abc", seconds=1000)
+
+
+def test_the_last_two_are_kept_and_the_newest_is_read(checkpoints: Checkpoints) -> None:
+    assert checkpoints.load() is None
+    for step in (9, 10, 100):
+        checkpoints.save(step, {"step": step})
+    assert [path.name for path in sorted(checkpoints.folder.iterdir())] == ["000000010.pt", "000000100.pt"]
+    assert checkpoints.load() == {"step": 100}
+
+
+@pytest.mark.parametrize("damage", [b"", b"garbage", None], ids=["empty", "garbage", "cut short"])
+def test_a_broken_newest_checkpoint_falls_back_to_the_one_before(
+    damage: bytes | None, checkpoints: Checkpoints, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for step in (1, 2):
+        checkpoints.save(step, {"step": step, "weights": torch.zeros(1000)})
+    newest = checkpoints.folder / "000000002.pt"
+    newest.write_bytes(newest.read_bytes()[:-100] if damage is None else damage)
+    state = checkpoints.load()
+    assert state is not None
+    assert state["step"] == 1
+    assert "going back" in capsys.readouterr().err
+    (checkpoints.folder / "000000001.pt").write_bytes(b"")
+    assert checkpoints.load() is None
+
+
+def test_removal_leaves_no_folder(checkpoints: Checkpoints) -> None:
+    checkpoints.save(1, {})
+    checkpoints.remove()
+    assert not checkpoints.folder.exists()
+    checkpoints.remove()
+
+
+def test_they_are_due_after_their_seconds(checkpoints: Checkpoints) -> None:
+    assert not checkpoints.due()
+    assert Checkpoints("stage1", "abc", seconds=0).due()
+
+
+def test_a_full_disk_ends_in_one_line_and_keeps_the_last_checkpoint(
+    checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints.save(1, {"step": 1})
+
+    def full(_state: dict[str, Any], _file: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(UserError, match="No space left"):
+        checkpoints.save(2, {"step": 2})
+    assert [path.name for path in checkpoints.folder.iterdir()] == ["000000001.pt"]
+
+
+def test_the_fingerprint_depends_on_values_and_content(tmp_path: Path) -> None:
+    index = tmp_path / "index.json"
+    index.write_text("1")
+    first = fingerprint({"lr_g": 0.1}, [index])
+    assert fingerprint({"lr_g": 0.1}, [index]) == first
+    assert fingerprint({"lr_g": 0.2}, [index]) != first
+    index.write_text("2")
+    assert fingerprint({"lr_g": 0.1}, [index]) != first

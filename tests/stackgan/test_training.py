@@ -1,0 +1,147 @@
+from typing import Any
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+
+from stackgan.errors import UserError
+from stackgan.networks import Discriminator, Stage1Generator, Stage2Generator
+from stackgan.reader import Batch
+from stackgan.training import STATISTICS, Trainer
+from tests.stackgan.recipes import OURS, PAPER, network, training
+
+T = 16
+# Ten steps of either recipe, float32. Who changes these on purpose raises pipeline.training.FORMAT.
+GOLDEN = {"ours": (0.0, 0.0), "paper": (0.0, 0.0)}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Any:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_golden_losses_of_ten_steps(name: str) -> None:
+    trainer = _trainer(OURS if name == "ours" else PAPER)
+    _steps(trainer, 10)
+    figures = trainer.read_statistics()
+    assert (figures["loss_d"], figures["loss_g"]) == pytest.approx(GOLDEN[name], rel=0.02)
+
+
+@pytest.mark.parametrize("recipe", [OURS, PAPER], ids=["ours", "paper"])
+def test_same_seed_same_weights_and_another_seed_others(recipe: dict[str, Any]) -> None:
+    first, second, other = (_trainer(recipe, seed=seed) for seed in (1, 1, 2))
+    for trainer in (first, second, other):
+        _steps(trainer, 3)
+    assert _equal(first, second)
+    assert not _equal(first, other)
+
+
+@pytest.mark.parametrize("recipe", [OURS, PAPER, OURS | {"optimizer_d": "sgd"}], ids=["ours", "paper", "sgd"])
+def test_a_resumed_training_goes_on_to_the_bit(recipe: dict[str, Any], tmp_path: Any) -> None:
+    straight = _trainer(recipe)
+    _steps(straight, 6)
+    stopped = _trainer(recipe)
+    _steps(stopped, 4)
+    torch.save(stopped.state_dict(), tmp_path / "state.pt")
+    torch.rand(1)  # whatever happens to the global generator
+    resumed = _trainer(recipe)
+    resumed.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    _steps(resumed, 2, first=4)
+    assert _equal(straight, resumed)
+    assert straight.read_statistics() == resumed.read_statistics()
+
+
+def test_all_but_the_frozen_weights_are_trained() -> None:
+    trainer = _trainer(OURS, stage=2)
+    before = {name: tensor.clone() for name, tensor in trainer.bare_generator.state_dict().items()}
+    discriminator = {name: parameter.clone() for name, parameter in trainer.bare_discriminator.named_parameters()}
+    _steps(trainer, 1)
+    for name, tensor in trainer.bare_generator.state_dict().items():
+        assert torch.equal(tensor, before[name]) == name.startswith("stage1."), name
+    for name, parameter in trainer.bare_discriminator.named_parameters():
+        # Biases of hinge heads may stay: pulls of real and fake cancel exactly inside the margins.
+        assert parameter.ndim == 1 or not torch.equal(parameter, discriminator[name]), name
+        assert parameter.requires_grad, name
+
+
+def test_the_generator_step_leaves_no_gradient_in_the_discriminator() -> None:
+    trainer = _trainer(OURS)
+    seen: list[bool] = []
+    backward = trainer.fabric.backward
+
+    def watch(loss: torch.Tensor) -> None:
+        before = [parameter.grad for parameter in trainer.bare_discriminator.parameters()]
+        backward(loss)
+        after = [parameter.grad for parameter in trainer.bare_discriminator.parameters()]
+        seen.append(all(old is new for old, new in zip(before, after, strict=True)))
+
+    trainer.fabric.backward = watch  # type: ignore[method-assign,assignment]
+    _steps(trainer, 1)
+    assert seen == [False, True]
+
+
+def test_one_species_trains_without_mismatched_pairs() -> None:
+    trainer = _trainer(OURS)
+    _steps(trainer, 2, species=1)
+    figures = trainer.read_statistics()
+    assert figures["d_mismatched"] is None
+    assert all(figures[name] is not None for name in STATISTICS if name != "d_mismatched")
+
+
+def test_statistics_are_means_since_the_last_reading() -> None:
+    trainer = _trainer(OURS)
+    _steps(trainer, 1)
+    first = trainer.read_statistics()
+    _steps(trainer, 1, first=1)
+    second = trainer.peek_statistics()
+    assert trainer.read_statistics() == second
+    both = _trainer(OURS)
+    _steps(both, 2)
+    for name, value in both.read_statistics().items():
+        one, two = first[name], second[name]
+        assert one is not None
+        assert two is not None
+        assert value == pytest.approx((one + two) / 2, rel=1e-4)
+
+
+def test_a_loss_that_is_no_number_stops_training_and_names_the_step() -> None:
+    trainer = _trainer(OURS)
+    _steps(trainer, 2)
+    trainer.check()
+    with torch.no_grad():
+        trainer.bare_generator.to_rgb.weight.fill_(float("nan"))
+    _steps(trainer, 2, first=2)
+    with pytest.raises(UserError, match="at step 3"):
+        trainer.check()
+
+
+def _trainer(recipe: dict[str, Any], seed: int = 0, stage: int = 1) -> Trainer:
+    config = network(recipe)
+    stage1 = Stage1Generator(config, T)
+    generator = stage1 if stage == 1 else Stage2Generator(config, T, stage1)
+    fabric = Fabric(accelerator="cpu", devices=1)
+    return Trainer(fabric, generator, Discriminator(config, T, 64 if stage == 1 else 256), training(recipe), seed)
+
+
+def _steps(trainer: Trainer, number: int, first: int = 0, species: int = 3) -> None:
+    for step in range(first, first + number):
+        trainer.step(_batch(step, 64 if isinstance(trainer.bare_generator, Stage1Generator) else 256, species))
+
+
+def _batch(step: int, size: int, species: int) -> Batch:
+    generator = torch.Generator().manual_seed(step)
+    image = torch.randint(0, 256, (6, 3, size, size), dtype=torch.uint8, generator=generator)
+    return Batch(image, torch.randn(6, T, generator=generator), torch.arange(6) % species, [""] * 6)
+
+
+def _equal(one: Trainer, other: Trainer) -> bool:
+    pairs = [
+        (one.bare_generator, other.bare_generator),
+        (one.bare_discriminator, other.bare_discriminator),
+        (one.ema.network, other.ema.network),
+    ]
+    return all(torch.equal(tensor, b.state_dict()[name]) for a, b in pairs for name, tensor in a.state_dict().items())
