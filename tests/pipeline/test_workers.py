@@ -1,0 +1,88 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.workers import parallel
+from stackgan.errors import UserError
+
+
+def process_of(_: int) -> int:
+    time.sleep(0.02)
+    return os.getpid()
+
+
+def slow_if_first(job: int) -> int:
+    time.sleep(0.3 * (job == 0))
+    return job
+
+
+def fail_at_two(job: int) -> int:
+    if job == 2:
+        raise UserError("job two is broken")
+    return job
+
+
+def die(_: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def wait(folder: Path) -> None:
+    (folder / f"{os.getpid()}").touch()
+    time.sleep(60)
+
+
+def test_results_come_in_the_order_of_the_jobs() -> None:
+    assert list(parallel(slow_if_first, range(5), processes=2)) == [0, 1, 2, 3, 4]
+
+
+def test_one_process_or_one_job_is_done_right_here() -> None:
+    assert set(parallel(process_of, range(3), processes=1)) == {os.getpid()}
+    assert set(parallel(process_of, [0], processes=2)) == {os.getpid()}
+    assert os.getpid() not in set(parallel(process_of, range(8), processes=2))
+    assert list(parallel(process_of, [])) == []
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_error_comes_through(processes: int) -> None:
+    with pytest.raises(UserError, match=r"^job two is broken$"):
+        list(parallel(fail_at_two, range(6), processes=processes))
+
+
+def test_a_worker_that_dies_is_an_error() -> None:
+    with pytest.raises(UserError, match="a worker process died"):
+        list(parallel(die, range(4), processes=2))
+
+
+def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    script = f"""
+from pathlib import Path
+from pipeline.workers import parallel
+from tests.pipeline.test_workers import wait
+list(parallel(wait, [Path({str(tmp_path)!r})] * 2, processes=2))
+"""
+    parent = subprocess.Popen([sys.executable, "-c", script])
+    deadline = time.monotonic() + 60
+    while len(list(tmp_path.iterdir())) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    parent.kill()
+    parent.wait()
+    workers = [int(path.name) for path in tmp_path.iterdir()]
+    while any(is_running(pid) for pid in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    # A zombie waits for the fork server to collect it, but runs no more.
+    status = Path(f"/proc/{pid}/stat")
+    return not (status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z")
