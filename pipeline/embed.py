@@ -3,20 +3,25 @@
 Reads   data/<preset>/manifest.jsonl, models/<preset>/text_encoder/
 Writes  data/<preset>/embeddings/ (embeddings.npy, float16 [captions, dim] in the manifest's order, and index.json)
 Params  none
+
+An encoder of kind `official` brings the published vectors of the data set's captions; these are taken as they are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from torch import Tensor
 
 from pipeline import console, embeddings, manifest
 from pipeline.embeddings import Vectors
-from pipeline.files import read_json, require
+from pipeline.files import read_json
+from pipeline.manifest import Picture
 from pipeline.paths import Paths
 from stackgan import text
 from stackgan.errors import UserError
 from stackgan.text import TextEncoder
+from stackgan.text.official import load_vectors
 
 if TYPE_CHECKING:
     from pipeline.params import Params
@@ -28,14 +33,14 @@ def run(params: "Params") -> None:
     """Run the stage; see the module's docstring."""
     paths = Paths(params.preset)
     pictures = manifest.read(paths.manifest)
-    encoder = text.load(require(paths.text_encoder, made_by="text_encoder"))
-    vectors = embed([caption for picture in pictures for caption in picture.captions], encoder)
-    embeddings.write(
-        paths.embeddings,
-        vectors,
-        pictures,
-        kind=read_json(paths.text_encoder / "config.json", made_by="text_encoder")["kind"],
-    )
+    kind = read_json(paths.text_encoder / "config.json", made_by="text_encoder")["kind"]
+    published = load_vectors(paths.text_encoder)
+    if published is None:
+        captions = [caption for picture in pictures for caption in picture.captions]
+        vectors = embed(captions, text.load(paths.text_encoder))
+    else:
+        vectors = gather(pictures, published)
+    embeddings.write(paths.embeddings, vectors, pictures, kind)
 
 
 def embed(captions: Sequence[str], encoder: TextEncoder) -> Vectors:
@@ -56,3 +61,16 @@ def embed(captions: Sequence[str], encoder: TextEncoder) -> Vectors:
     if not np.isfinite(vectors).all():
         raise UserError("the text encoder gives no finite numbers: run `dvc repro --force text_encoder`")
     return vectors[[place[caption] for caption in captions]]
+
+
+def gather(pictures: Sequence[Picture], published: Mapping[str, Tensor]) -> Vectors:
+    """Published vectors of all captions, in the manifest's order: float16 [captions, dim].
+
+    A picture without vectors, or with another number of them than of captions, is a `UserError`.
+    """
+    for picture in pictures:
+        if picture.name not in published or len(published[picture.name]) != len(picture.captions):
+            raise UserError(
+                f"the text encoder has no official vectors for {picture.name}: run `dvc repro text_encoder`"
+            )
+    return np.concatenate([published[picture.name].numpy() for picture in pictures])

@@ -77,3 +77,13 @@ def test_damaged_and_foreign_embeddings_are_errors(tmp_path: Path) -> None:
     (folder / "embeddings.npy").write_bytes(b"\x93NUMPY")
     with pytest.raises(UserError, match=r"embeddings\.npy is damaged"):
         embeddings.read(folder, pictures(1, 1))
+
+
+def test_published_vectors_are_taken_as_they_are() -> None:
+    published = {
+        f"001.A/{n}.jpg": torch.full((count, 2), float(n), dtype=torch.float16) for n, count in enumerate((1, 2))
+    }
+    assert embed.gather(pictures(1, 2), published).tolist() == [[0, 0], [1, 1], [1, 1]]
+    for wanted in (pictures(1, 3), pictures(1, 2, 1)):
+        with pytest.raises(UserError, match="no official vectors for 001"):
+            embed.gather(wanted, published)
