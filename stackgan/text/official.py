@@ -1,0 +1,72 @@
+"""The published char-CNN-RNN embeddings of CUB's captions, and an encoder that imitates them for any other sentence.
+
+The embeddings came without a usable encoder. So a char-CNN-RNN of ours learns to give, for a caption, the published
+vector: what a saved folder encodes with. The published vectors themselves lie beside it in `official.safetensors`: one
+float16 tensor [captions, 1024] for every picture of the data set, under the picture's name, in the order of its
+captions. Both are standardised over the training captions, so that one may stand for the other.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from stackgan.errors import UserError
+from stackgan.text.alphabet import letters
+from stackgan.text.char_cnn_rnn import CharCnnRnn
+from stackgan.text.config import TextEncoderConfig
+from stackgan.text.training import Training
+
+VECTORS = "official.safetensors"
+
+
+class Distillation(Training):
+    """Teaches a char-CNN-RNN to give `vectors` float32 [C, dim] for C captions, by their mean squared difference."""
+
+    def __init__(
+        self,
+        config: TextEncoderConfig,
+        captions: Sequence[str],
+        vectors: Tensor,
+        *,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        if vectors.shape[1] != config.dim:
+            raise UserError(f"text_encoder.dim is {config.dim}, the official embeddings have {vectors.shape[1]}")
+        self.config, self.captions, self.vectors = config, captions, vectors
+        torch.manual_seed(seed)
+        self.network = CharCnnRnn(config.conv_widths, config.rnn_width, config.dim).to(device)
+        super().__init__(self.network, epochs=config.epochs, lr=config.lr, seed=seed)
+
+    def batches(self, generator: torch.Generator) -> list[Tensor]:
+        """All captions in random order, `batch_size` a batch."""
+        return list(torch.randperm(len(self.captions), generator=generator).split(self.config.batch_size))
+
+    def loss(self, batch: Tensor, generator: torch.Generator) -> Tensor:
+        indices, lengths = letters([self.captions[index] for index in batch.tolist()], self.config.max_length)
+        given = self.network(indices.to(self.device), lengths.to(self.device))
+        return F.mse_loss(given, self.vectors[batch].to(self.device))
+
+
+def standardise(vectors: Mapping[str, Tensor], training: Sequence[str]) -> dict[str, Tensor]:
+    """The vectors [captions, dim] by picture, each dimension with mean 0 and deviation 1 over `training` pictures."""
+    deviation, mean = torch.std_mean(torch.cat([vectors[name] for name in training]), dim=0, correction=0)
+    return {name: (values - mean) / deviation.clamp_min(1e-6) for name, values in vectors.items()}
+
+
+def save_vectors(folder: Path, vectors: Mapping[str, Tensor]) -> None:
+    """Write official.safetensors; see the module for its layout."""
+    save_file({name: values.half().contiguous() for name, values in vectors.items()}, folder / VECTORS)
+
+
+def load_vectors(folder: Path) -> dict[str, Tensor] | None:
+    """The published vectors in an encoder's folder: picture name → float16 [captions, dim]; None for other kinds."""
+    if not (folder / VECTORS).is_file():
+        return None
+    with safe_open(folder / VECTORS, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 — not a mapping

@@ -1,0 +1,84 @@
+"""A pretrained sentence-transformers model as a text encoder; needs the extra `text`.
+
+A model given by name is saved as its name, to be found again in the cache or on the Hub; a model given as a local
+folder is copied into the saved folder, so that this can travel. Weights must be safetensors: pickled ones are refused,
+and no code that comes with a model is run.
+"""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from stackgan.errors import UserError
+from stackgan.text.alphabet import require_text
+from stackgan.text.char_cnn_rnn import CONFIG, WEIGHTS
+from stackgan.text.config import TextEncoderConfig
+
+MODEL = "model"  # the copy of a local model, in the saved folder
+
+
+class SentenceEncoder:
+    """`mean` and `scale` [dim] standardise the model's embeddings over the training captions."""
+
+    def __init__(self, config: TextEncoderConfig, model: Any, source: Path | None, mean: Tensor, scale: Tensor) -> None:
+        self.config, self.model, self.source = config, model, source
+        self.mean, self.scale = mean, scale
+        self.dim = len(mean)
+
+    @classmethod
+    def standardised(cls, config: TextEncoderConfig, captions: Sequence[str]) -> "SentenceEncoder":
+        """Load the model that `config` names and standardise its embeddings over `captions`."""
+        source = Path(config.model).expanduser() if Path(config.model).expanduser().is_dir() else None
+        model = _open(source or config.model)
+        deviation, mean = torch.std_mean(_embed(model, captions), dim=0, correction=0)
+        return cls(config, model, source, mean, deviation.clamp_min(1e-6))
+
+    def encode(self, captions: Sequence[str]) -> Tensor:
+        """Embeddings float32 [N, dim] on the CPU. Empty text is a `UserError`; the model itself cuts long text."""
+        for caption in captions:
+            require_text(caption)
+        return (_embed(self.model, captions) - self.mean) / self.scale
+
+    def save(self, folder: Path) -> None:
+        """Write config.json, encoder.safetensors (mean and scale) and a copy of a local model."""
+        save_file({"mean": self.mean, "scale": self.scale}, folder / WEIGHTS)
+        (folder / CONFIG).write_text(self.config.model_dump_json(indent=2) + "\n")
+        if self.source is not None:
+            shutil.copytree(self.source, folder / MODEL, ignore=_pickles)
+
+    @classmethod
+    def load(cls, folder: Path, config: TextEncoderConfig) -> "SentenceEncoder":
+        """Read what `save` wrote."""
+        tensors = load_file(folder / WEIGHTS)
+        source = folder / MODEL if (folder / MODEL).is_dir() else None
+        return cls(config, _open(source or config.model), source, tensors["mean"], tensors["scale"])
+
+
+def _open(model: Path | str) -> Any:
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError as error:
+        raise UserError(
+            "text_encoder.kind sentence-transformers needs the extra `text`: run `pip install -e '.[text]'`"
+        ) from error
+    try:
+        return SentenceTransformer(
+            str(model), device="cpu", trust_remote_code=False, model_kwargs={"use_safetensors": True}
+        )
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"text_encoder.model {str(model)!r} cannot be loaded: {reason}") from error
+
+
+def _embed(model: Any, captions: Sequence[str]) -> Tensor:
+    embeddings = model.encode(list(captions), convert_to_tensor=True, show_progress_bar=False)
+    return torch.as_tensor(embeddings).float().cpu().clone()
+
+
+def _pickles(_folder: str, names: list[str]) -> set[str]:
+    return {name for name in names if Path(name).suffix in (".bin", ".pt", ".pth", ".pkl", ".ckpt", ".h5", ".onnx")}
