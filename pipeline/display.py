@@ -8,7 +8,7 @@ from typing import Self
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipeline.console import console, info
-from stackgan.loop import Figures
+from stackgan.monitor import Figures
 
 _SHOWN = {
     "loss_d": "D {:.2f}",

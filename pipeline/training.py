@@ -21,8 +21,8 @@ from pipeline.stopping import StopRequest, stop_request
 from stackgan.checkpoint import StageCard, save_stage
 from stackgan.config import NetworkConfig, StageConfig, TrainingConfig
 from stackgan.errors import UserError
-from stackgan.loop import Figures, Progress, train_epochs
-from stackgan.monitor import warnings
+from stackgan.loop import Progress, train_epochs
+from stackgan.monitor import Figures, concerns
 from stackgan.networks import STAGE_SIZES, Discriminator, Generator
 from stackgan.reader import Loader, loader, samples
 from stackgan.training import STATISTICS, Trainer
@@ -118,10 +118,10 @@ class StageRun:
         if figures["epoch"] in snapshot_epochs(self.stage.epochs):
             self.album.snapshot(self.progress.epoch, generator)
             self.write_report()
-        for warning in warnings(self.progress.history, self.trainer.config):
-            if warning.name not in self._warned:
-                self._warned.add(warning.name)
-                console.warn(f"epoch {self.progress.epoch}: {warning.text}")
+        for concern in concerns(self.progress.history, self.trainer.config):
+            if concern.name not in self._warned:
+                self._warned.add(concern.name)
+                console.warn(f"epoch {self.progress.epoch}: {concern.text}")
 
     def save(self, checkpoints: Checkpoints) -> None:
         self.trainer.check()

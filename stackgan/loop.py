@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from stackgan.config import StageConfig
+from stackgan.monitor import Figures
 from stackgan.reader import Batch
 from stackgan.training import Trainer
-
-Figures = dict[str, float | None]
 
 
 class Loader(Protocol):

@@ -66,7 +66,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 @dataclass(frozen=True)
-class Warning:
+class Concern:
     """A state of training that needs a person. `name` identifies it, `text` says what is seen and what to try."""
 
     name: str
@@ -81,16 +81,16 @@ _COLLAPSED = 0.2
 _MEMORISED = 0.3
 
 
-def warnings(history: Sequence[Figures], config: TrainingConfig) -> list[Warning]:
+def concerns(history: Sequence[Figures], config: TrainingConfig) -> list[Concern]:
     """What the last epochs give reason to say; nothing before three epochs have passed."""
     if len(history) < WINDOW:
         return []
-    found = []
+    found: list[Concern] = []
     real, generated = _recent(history, "d_real"), _recent(history, "d_generated")
     margin = _OVERPOWERING[config.loss]
     if real > margin and generated < 1 - margin:
         found.append(
-            Warning(
+            Concern(
                 "overpowered",
                 f"D overpowers G: it gives real pictures {real:.2f} and generated ones {generated:.2f} of 1."
                 " Try a lower lr_d, a higher lr_g, a smaller df_dim, or diffaugment",
@@ -98,7 +98,7 @@ def warnings(history: Sequence[Figures], config: TrainingConfig) -> list[Warning
         )
     if (diversity := _recent(history, "diversity")) < _COLLAPSED:
         found.append(
-            Warning(
+            Concern(
                 "collapsed",
                 f"one caption's pictures are nearly alike: {diversity:.2f} of the variety of a species' real pictures."
                 " Try a lower lr_g, a larger batch_size, or diffaugment [translation, cutout]",
@@ -107,7 +107,7 @@ def warnings(history: Sequence[Figures], config: TrainingConfig) -> list[Warning
     gap = _recent(history, "d_train") - _recent(history, "d_heldout")
     if gap > _MEMORISED:
         found.append(
-            Warning(
+            Concern(
                 "memorised",
                 f"D knows its training pictures by heart: it gives them {gap:.2f} more than unseen real ones."
                 " Try diffaugment [translation, cutout], a smaller df_dim, fewer epochs, or more species",

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import torch
@@ -27,7 +28,8 @@ def _folder(path: Path, stage: int) -> tuple[Stage1Generator | Stage2Generator, 
     discriminator = Discriminator(network(), T, 64 if stage == 1 else 256)
     path.mkdir()
     card = StageCard(stage=stage, embedding_dim=T, network=network())
-    save_stage(path, card, generator.to(memory_format=torch.channels_last), discriminator)
+    cast("Any", generator).to(memory_format=torch.channels_last)
+    save_stage(path, card, generator, discriminator)
     return generator.eval(), discriminator.eval()
 
 

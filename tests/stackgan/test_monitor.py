@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from stackgan.monitor import Figures, Probes, warnings
+from stackgan.monitor import Figures, Probes, concerns
 from stackgan.networks import Discriminator, Stage1Generator
 from tests.stackgan.recipes import network, training
 
@@ -26,20 +26,20 @@ HEALTHY: Figures = {
 )
 def test_warnings_name_what_is_wrong_and_what_to_try(figures: Figures, expected: list[str]) -> None:
     history = [HEALTHY | figures] * 3
-    found = warnings(history, training())
-    assert [warning.name for warning in found] == expected
-    assert all("Try" in warning.text for warning in found)
-    assert warnings(history[:2], training()) == []
+    found = concerns(history, training())
+    assert [concern.name for concern in found] == expected
+    assert all("Try" in concern.text for concern in found)
+    assert concerns(history[:2], training()) == []
 
 
 def test_one_odd_epoch_warns_nobody() -> None:
     odd = HEALTHY | {"diversity": 0.1, "d_train": 0.9}
-    assert warnings([HEALTHY, HEALTHY, odd], training()) == []
+    assert concerns([HEALTHY, HEALTHY, odd], training()) == []
 
 
 def test_bce_is_overpowered_later_than_hinge() -> None:
     history = [HEALTHY | {"d_real": 0.8, "d_generated": 0.2}] * 3
-    assert warnings(history, training(loss="bce")) == []
+    assert concerns(history, training(loss="bce")) == []
 
 
 def test_diversity_is_nought_where_noise_changes_nothing_and_positive_elsewhere() -> None:
