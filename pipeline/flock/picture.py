@@ -16,8 +16,8 @@ from pipeline.flock.species import Species
 
 JPEG_QUALITY = 90
 SIZES = ((500, 375), (500, 375), (500, 375), (500, 333), (480, 360), (375, 500), (400, 500))
-BIRD_SHARE = (0.48, 0.80)  # of the frame, along the tighter side
-MARGIN = 8  # pixels between bird and frame
+SQUARE = 1.5  # times the longer side of the bird: what the stage `shard` cuts around its box
+SQUARE_SHARE = (0.68, 1.0)  # of the shorter side of the frame
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,13 @@ def draw_picture(species: Species, index: int, seed: int) -> FlockPicture:
 
 
 def _place(bird: Bird, size: tuple[int, int], rng: random.Random) -> Placement:
-    """Size and position by chance, the whole bird within the frame."""
+    """Size and position by chance. The square around the bird lies within the frame, so that a crop need not mirror
+    what is missing and show parts of the bird twice."""
     left, top, right, bottom = bounds(bird.drawing)
-    width, height = right - left, bottom - top
-    scale = rng.uniform(*BIRD_SHARE) * min(size[0] / width, size[1] / height)
+    square = rng.uniform(*SQUARE_SHARE) * min(size)
+    scale = square / (SQUARE * max(right - left, bottom - top))
     flip = rng.random() < 0.5
-    room = [(whole - part * scale) / 2 - MARGIN for whole, part in zip(size, (width, height), strict=True)]
-    x = size[0] / 2 + rng.uniform(-1, 1) * min(room[0], 0.22 * size[0])
-    y = size[1] / 2 + rng.uniform(-1, 1) * min(room[1], 0.22 * size[1])
+    x, y = (whole / 2 + rng.uniform(-1, 1) * (whole - square) / 2 for whole in size)
     middle = (left + right) / 2 * (-1 if flip else 1)
     return Placement(x - middle * scale, y - (top + bottom) / 2 * scale, scale, flip)
 
