@@ -3,6 +3,7 @@
 Stage modules are imported when they run: torch and albumentations take seconds that `--help` must not pay.
 """
 
+import signal
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -89,7 +90,9 @@ def embed_text(
 
 
 def main() -> None:
-    """Run the command line; what a user can mend ends in one line and exit code 1, Ctrl-C in 130."""
+    """Run the command line; what a user can mend ends in one line and exit code 1, Ctrl-C in 130, SIGTERM in 143."""
+    # As an exception, so that temporary files are removed on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         app()
     except UserError as error:
