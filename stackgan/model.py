@@ -69,6 +69,8 @@ class StackGAN:
         of it. `truncation` scales the noise: 1 is what the model was trained with, less means less variety, down to
         one picture a caption at 0.
         """
+        if not captions:
+            return []
         embeddings = self.encode(captions)
         return to_pictures(self.draw(embeddings, truncation * self.noise(len(captions), seed), stage))
 
@@ -87,8 +89,7 @@ class StackGAN:
     def noise(self, count: int, seed: int) -> Tensor:
         """Noise float32 [count, z_dim]; more of it begins with the same rows."""
         generator = torch.Generator().manual_seed(seed)
-        rows = [torch.randn(self.z_dim, generator=generator) for _ in range(count)]
-        return torch.stack(rows) if rows else torch.empty(0, self.z_dim)
+        return torch.stack([torch.randn(self.z_dim, generator=generator) for _ in range(count)])
 
     def draw(self, embeddings: Tensor, noise: Tensor, stage: int) -> Tensor:
         """Pictures uint8 [N, 3, S, S] on the CPU from embeddings [N, T] and noise [N, z_dim]."""
@@ -99,13 +100,13 @@ class StackGAN:
 
 @torch.no_grad()
 def draw(generator: Generator, embeddings: Tensor, noise: Tensor) -> Tensor:
-    """Pictures uint8 [N, 3, S, S] on the CPU by a generator in eval mode, some at a time."""
+    """Pictures uint8 [N, 3, S, S], N ≥ 1, on the CPU, by a generator in eval mode, some at a time."""
     device = next(generator.parameters()).device
     parts = [
         ((generator(part.to(device), z.to(device)).image.float() + 1) * 127.5).round().to(torch.uint8).cpu()
         for part, z in zip(embeddings.split(BATCH_SIZE), noise.split(BATCH_SIZE), strict=True)
     ]
-    return torch.cat(parts) if parts else torch.empty(0, 3, 0, 0, dtype=torch.uint8)
+    return torch.cat(parts)
 
 
 def to_pictures(images: Tensor) -> list[Image.Image]:

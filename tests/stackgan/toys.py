@@ -1,5 +1,6 @@
 """Toy pictures for tests: an egg with a head on a coloured ground; a species is the colours of the two."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +17,9 @@ COLOURS = {
     "blue": (0.15, 0.3, 0.85),
     "yellow": (0.95, 0.85, 0.2),
 }
-PAIRS = [(head, belly) for head in COLOURS for belly in COLOURS if head != belly]
+# Head and belly of each species; neighbours differ in both.
+_WORDS = list(COLOURS)
+PAIRS = [(_WORDS[i], _WORDS[(i + step) % 4]) for step in (1, 3, 2) for i in (0, 2, 1, 3)]
 CONFIG = JudgeConfig(seed=0, size=64, width=8, epochs=8, batch_size=32, lr=0.01, held_out=0.25)
 
 
@@ -29,6 +32,11 @@ class Toys:
     names: list[str]
     truths: list[dict[str, str]]
 
+    def take(self, indices: Sequence[int]) -> "Toys":
+        chosen = list(indices)
+        species, names = [self.species[i] for i in chosen], [self.names[i] for i in chosen]
+        return Toys(self.crops[chosen], species, names, [self.truths[i] for i in chosen])
+
     @property
     def images(self) -> Tensor:
         return centre(self.crops)
@@ -40,7 +48,7 @@ def toys(species: int = 6, pictures: int = 30, seed: int = 0) -> Toys:
     crops, names = [], []
     for each in range(species):
         for picture in range(pictures):
-            crops.append(_draw(*PAIRS[each], generator))
+            crops.append(draw(*PAIRS[each], generator))
             names.append(f"{each + 1:03d}.Toy_{each}/Toy_{each}_{picture:04d}.jpg")
     numbers = [each + 1 for each in range(species) for _ in range(pictures)]
     truths = [{"head": PAIRS[number - 1][0], "belly": PAIRS[number - 1][1]} for number in numbers]
@@ -64,7 +72,9 @@ def train_judge(birds: Toys, config: JudgeConfig = CONFIG) -> Judge:
     return Judge(classifier, JudgeCard(config.size, config.width, ids, names, {"top1": float(hits.float().mean())}))
 
 
-def _draw(head: str, belly: str, generator: torch.Generator) -> Tensor:
+def draw(head: str, belly: str, generator: torch.Generator) -> Tensor:
+    """One crop uint8 [3, 76, 76]."""
+
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         return torch.rand(*shape, generator=generator) * (high - low) + low
 

@@ -1,0 +1,109 @@
+"""Stage `evaluate`: measure both stages, draw sheets, and ship the model that was measured.
+
+Reads   shards/64 and shards/256, models/<preset>/{judge,text_encoder,stage1,stage2}/
+Writes  metrics/<preset>/evaluate.json, reports/<preset>/evaluate/*.png, models/<preset>/stackgan/
+Params  evaluate
+
+Protocol: averaged weights in eval mode, no truncation. A round draws one caption of every picture of a split; the test
+split has as many rounds as pictures have captions (`evaluate.captions`), so that every caption is drawn once, and the
+training split has one, of as many pictures as there are test pictures. Figures are means over rounds, each against the
+real pictures of the same captions at the same resolution: Stage I at 64 pixels, Stage II at 256. So N is equal on both
+sides. Beside them stand real pictures (halves of the test split against each other; training against test pictures), an
+untrained generator and blind chance. `pipeline.evaluation_scores` and `stackgan.metrics` define the figures.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from pipeline import console
+from pipeline.devices import fabric
+from pipeline.evaluate_config import EvaluateConfig
+from pipeline.evaluation_card import lines, model_card
+from pipeline.evaluation_exam import Exam
+from pipeline.evaluation_pictures import Sheets
+from pipeline.evaluation_scores import Scores
+from pipeline.evaluation_views import Artist, Panel
+from pipeline.evaluation_weights import find_weights
+from pipeline.files import atomic_folder, require, sha256, write_json
+from pipeline.paths import Paths
+from stackgan import inception, judge, probe
+from stackgan.checkpoint import load_card
+from stackgan.layers import initialise
+from stackgan.metrics import NEIGHBOURS
+from stackgan.model import STAGES, StackGAN, draw, ship
+from stackgan.networks import STAGE_SIZES, Generator, Stage1Generator, Stage2Generator
+
+if TYPE_CHECKING:
+    from pipeline.params import Params
+
+
+def run(params: "Params") -> None:
+    paths, config = Paths(params.preset), params.evaluate
+    device = fabric(params.runtime.model_copy(update={"devices": 1})).device
+    panel = load_panel(require(paths.judge, made_by="judge"), config, device)
+    stages = {stage: require(paths.stage(stage), made_by=f"stage{stage}") for stage in STAGES}
+    with atomic_folder(paths.stackgan) as folder:
+        # What is measured is what is shipped: the model is loaded as a user will load it.
+        ship(stages, require(paths.text_encoder, made_by="text_encoder"), folder)
+        model = StackGAN.from_pretrained(folder, device)
+        exams = {}
+        results: Scores = {"real": {}}
+        for stage in STAGES:
+            shards = require(paths.shards(STAGE_SIZES[stage]), made_by=f"shard@{STAGE_SIZES[stage]}")
+            exam = exams[stage] = Exam(stage, shards, panel, config, model.z_dim)
+            results[f"stage{stage}"] = exam.grade(artist(model.generators[stage]))
+            blank = untrained(stages[stage], stage, config.seed).to(device)
+            results[f"stage{stage}"]["untrained"] = exam.grade_first_round(artist(blank))
+            results["real"][f"stage{stage}"] = exam.real()
+            results["chance"] = exam.chance()
+        results["judge"] = panel.judge.card.accuracy
+        results["protocol"] = protocol(exams[1], config)
+        with atomic_folder(paths.evaluate_report) as report:
+            Sheets(report, model, exams[2], paths.shards(STAGE_SIZES[2])).write()
+        (folder / "README.md").write_text(model_card(params.preset, model, exams[1], results))
+    write_json(paths.evaluate_metrics, results)
+    for line in lines(results):
+        console.info(line)
+
+
+def load_panel(folder: Path, config: EvaluateConfig, device: torch.device) -> Panel:
+    """The judge, the probe where there is one, and Inception where it is asked for."""
+    colours = probe.load(folder / "probe", device) if (folder / "probe").is_dir() else None
+    weights = find_weights(config) if config.features == "inception" else None
+    return Panel(judge.load(folder, device), colours, inception.load(weights, device) if weights else None)
+
+
+def artist(generator: Generator) -> Artist:
+    return lambda request: draw(generator, request.embeddings, request.noise)
+
+
+def untrained(folder: Path, stage: int, seed: int) -> Generator:
+    """Generators of the same shape that never saw a picture."""
+    card = load_card(folder, stage)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        first = Stage1Generator(card.network, card.embedding_dim)
+        generator = first if stage == 1 else Stage2Generator(card.network, card.embedding_dim, first)
+        initialise(generator, "normal")
+    return generator.requires_grad_(False).eval()
+
+
+def protocol(exam: Exam, config: EvaluateConfig) -> Scores:
+    """How the figures came about, beside them."""
+    values: Scores = {
+        "seed": config.seed,
+        "test_pictures": len(exam.test),
+        "test_captions": sum(len(each.rows) for each in exam.test_rounds),
+        "train_captions": len(exam.train_round.rows),
+        "neighbours": NEIGHBOURS,
+        "samples_per_caption": config.samples_per_caption,
+    }
+    if config.features == "inception":
+        values["inception"] = {
+            "weights_sha256": sha256(find_weights(config)),
+            "resize": inception.RESIZE,
+            "real_pictures": len(exam.test),
+        }
+    return values
