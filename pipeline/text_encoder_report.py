@@ -16,6 +16,7 @@ from stackgan.text.retrieval import paraphrases_nearer, retrieval
 
 QUERIES, FOUND = 8, 6
 TILE = 112
+TITLE = "Test pictures that captions find; green: the right species"
 SAME_SPECIES = (0, 158, 96)
 
 
@@ -66,7 +67,7 @@ def found(split: Split, texts: Tensor, images: Tensor | None) -> Image.Image:
         titles.append(split.captions[caption])
         rows.append([_tile(split, own, own), *(_tile(split, index, own) for index in nearest)])
     columns = ["its own", *(f"nearest {rank}" for rank in range(1, FOUND + 1))]
-    return sheet(rows, row_titles=titles, column_titles=columns, title="Test pictures that captions find", tile=TILE)
+    return sheet(rows, row_titles=titles, column_titles=columns, title=TITLE, tile=TILE)
 
 
 def _tile(split: Split, index: int, own: int) -> Image.Image:

@@ -34,9 +34,10 @@ def load(folder: Path) -> TextEncoder:
     """Load an encoder that `TextEncoder.save` or the pipeline's stage `text-encoder` wrote."""
     # Imported here: `stackgan.text.config` must not cost an import of torch.
     from pydantic import ValidationError
+    from safetensors import SafetensorError
 
     from stackgan.errors import UserError
-    from stackgan.text.char_cnn_rnn import CONFIG, CharEncoder
+    from stackgan.text.char_cnn_rnn import CONFIG, WEIGHTS, CharEncoder
     from stackgan.text.config import TextEncoderConfig
     from stackgan.text.sentence import SentenceEncoder
 
@@ -47,4 +48,7 @@ def load(folder: Path) -> TextEncoder:
     except (ValidationError, UnicodeDecodeError) as error:
         raise UserError(f"{folder / CONFIG} is no text encoder's: {' '.join(str(error).split())}") from None
     kind = SentenceEncoder if config.kind == "sentence-transformers" else CharEncoder
-    return kind.load(folder, config)
+    try:
+        return kind.load(folder, config)
+    except (SafetensorError, FileNotFoundError, KeyError, RuntimeError) as error:
+        raise UserError(f"{folder / WEIGHTS} cannot be read: {' '.join(str(error).split())}") from error

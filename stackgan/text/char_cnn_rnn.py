@@ -46,7 +46,9 @@ class CharCnnRnn(nn.Module):
         # Index 0, padding, becomes a column of zeros.
         x = F.one_hot(letters, ALPHABET_SIZE + 1)[:, :, 1:].to(self.project.weight.dtype).transpose(1, 2)
         for index, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
-            x = convolution(F.max_pool1d(x, POOL) if index else x)
+            x = convolution(x)
+            if index < len(self.convolutions) - 1:
+                x = F.max_pool1d(x, POOL)
             x = F.relu(norm(x.transpose(1, 2))).transpose(1, 2)
         words = x.transpose(1, 2)
         states = torch.cat([words, self.rnn(words)[0]], dim=2)
@@ -86,7 +88,9 @@ class CharEncoder:
         indices, lengths = letters(captions, self.config.max_length)
         embeddings = torch.empty(len(captions), self.dim)
         # By length, so that a batch holds little padding; stable, so that equal calls make equal bits.
-        for batch in lengths.argsort(stable=True).split(BATCH_SIZE):
+        order = lengths.argsort(stable=True)
+        for start in range(0, len(order), BATCH_SIZE):
+            batch = order[start : start + BATCH_SIZE]
             embeddings[batch] = self.network(indices[batch, : int(lengths[batch].max())], lengths[batch])
         return (embeddings - self.mean) / self.scale
 

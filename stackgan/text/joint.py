@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from stackgan.classifier import Classifier, centre, normalise, resize
 from stackgan.classifier_training import augment
+from stackgan.errors import UserError
 from stackgan.text.alphabet import letters
 from stackgan.text.char_cnn_rnn import CharCnnRnn
 from stackgan.text.config import TextEncoderConfig
@@ -76,6 +77,8 @@ class JointTraining(Training):
         seed: int,
         device: torch.device,
     ) -> None:
+        if len(crops) < 2:
+            raise UserError("a text encoder cannot be trained on a single picture: choose more species")
         self.config, self.crops, self.captions = config, crops, captions
         flat = [caption for group in captions for caption in group]
         self.words = Words(flat)
@@ -124,7 +127,8 @@ class JointTraining(Training):
         )
         begin = int(torch.randint(len(first) + 1, (), generator=generator))
         end = int(torch.randint(len(second) + 1, (), generator=generator))
-        return " ".join([*first[:begin], *second[end:]]) or " ".join(first)
+        text = " ".join([*first[:begin], *second[end:]]) or " ".join(first)
+        return text[: self.config.max_length]
 
     def _caption(self, index: int, generator: torch.Generator) -> str:
         captions = self.captions[index]
