@@ -58,7 +58,7 @@ def run(params: "Params") -> None:
             results[f"stage{stage}"]["untrained"] = exam.grade_first_round(artist(blank))
             results["real"][f"stage{stage}"] = exam.real()
             results["chance"] = exam.chance()
-        results["judge"] = panel.judge.card.accuracy
+        results["judge"] = panel.judge.card.accuracy | {"verdict": panel.judge.card.verdict}
         results["protocol"] = protocol(exams[1], config)
         with atomic_folder(paths.evaluate_report) as report:
             Sheets(report, model, exams[2], paths.shards(STAGE_SIZES[2])).write()

@@ -49,14 +49,7 @@ def lines(results: Scores) -> list[str]:
         )
         for row in rows
     ]
-    return [*text, judge_sentence(results)]
-
-
-def judge_sentence(results: Scores) -> str:
-    """How far the judge can be trusted."""
-    top1 = results["judge"]["top1"]
-    word = "weak" if top1 < 0.5 else "fair" if top1 < 0.8 else "good"
-    return f"The judge is {word}: it recognises {top1:.0%} of real pictures that it did not learn from."
+    return [*text, f"The judge is {results['judge']['verdict']}"]
 
 
 def model_card(preset: str, model: StackGAN, exam: Exam, results: Scores) -> str:
@@ -97,7 +90,7 @@ averages over training.
 {protocol["test_captions"]} captions of {protocol["test_pictures"]} test pictures, noise from seed {protocol["seed"]},
 no truncation. "real" compares one half of the real test pictures with the other; "untrained" is Stage II before
 training; "chance" is blind guessing. FID and KID use a judge trained on these birds: compare them with each other, not
-with published figures. {judge_sentence(results)}
+with published figures. The judge is {results["judge"]["verdict"]}.
 
 {grid}
 

@@ -19,21 +19,20 @@ from pipeline.devices import fabric
 from pipeline.files import atomic_folder, require, write_json
 from pipeline.manifest import Picture
 from pipeline.paths import Paths
-from stackgan import probe
 from stackgan.classifier import FRAME, STAGE1_SIZE, Classifier, Network, ask, centre, resize
 from stackgan.classifier_training import RECOLOUR, ClassifierTraining
 from stackgan.errors import UserError
 from stackgan.judge import SPECIES, Judge, JudgeCard, choose_held_out
 from stackgan.judge_config import JudgeConfig
 from stackgan.metrics import accuracy
-from stackgan.probe import PartReader, Probe, ProbeCard
+from stackgan.probe import PartReader, Probe, ProbeCard, hold_out_species, parts_told
 
 if TYPE_CHECKING:
     from pipeline.params import Params
 
 FORMAT = 1  # raise it when the same params and data make another judge
 PROBE_RECOLOUR = 0.1  # a probe of colours must not be taught that colours do not matter
-FAIR, GOOD = 0.5, 0.8  # of unseen real pictures named rightly
+PROBE_PATIENCE = 2  # it finds parts by itself, which takes it so many times the judge's epochs
 
 
 Targets = Mapping[str, Tensor]
@@ -51,7 +50,7 @@ def run(params: "Params") -> None:
     machine = fabric(params.runtime.model_copy(update={"devices": 1}))
     trainer = Trainer(config, machine.device, identity, params.runtime.checkpoint_seconds)
     judge = train_judge(trainer, pictures, images)
-    parts = probe.parts_told([picture.truth for picture in pictures])
+    parts = parts_told([picture.truth for picture in pictures])
     colours = train_probe(trainer, pictures, images, parts) if parts else None
     with atomic_folder(paths.judge) as folder:
         judge.save(folder)
@@ -61,7 +60,7 @@ def run(params: "Params") -> None:
     report = _report(judge, colours, pictures)
     write_json(paths.judge_metrics, report)
     trainer.forget()
-    console.info(f"judge: {report['verdict']}")
+    console.info(f"The judge is {report['verdict']}")
 
 
 class Trainer:
@@ -72,17 +71,23 @@ class Trainer:
         self._identity, self._seconds = identity, seconds
         self._checkpoints: list[Checkpoints] = []
 
-    def fit(self, name: str, network: Network, crops: Tensor, targets: Targets, recolour: float) -> None:
-        """Train `network`, which ends in the averaged weights; `targets` are int64 [N] for each question."""
-        training = ClassifierTraining(network.to(self.device), crops, targets, self.config, recolour)
+    def fit(
+        self, name: str, network: Network, crops: Tensor, targets: Targets, recolour: float, patience: int = 1
+    ) -> None:
+        """Train `network`, which ends in the averaged weights; `targets` are int64 [N] for each question.
+
+        It takes `patience` times as many epochs as the judge is given.
+        """
+        config = self.config.model_copy(update={"epochs": patience * self.config.epochs})
+        training = ClassifierTraining(network.to(self.device), crops, targets, config, recolour)
         checkpoints = Checkpoints(name, self._identity, self._seconds)
         self._checkpoints.append(checkpoints)
         if state := checkpoints.load():
             training.restore(state)
             console.info(f"{name}: goes on after epoch {training.epoch}")
-        for _ in console.track(range(training.epoch, self.config.epochs), f"{name}, epochs"):
+        for _ in console.track(range(training.epoch, config.epochs), f"{name}, epochs"):
             training.run_epoch()
-            if checkpoints.due() or training.epoch == self.config.epochs:
+            if checkpoints.due() or training.epoch == config.epochs:
                 checkpoints.save(training.epoch, training.state())
         network.load_state_dict(training.average.state_dict())
 
@@ -122,11 +127,11 @@ def train_probe(trainer: Trainer, pictures: list[Picture], images: Tensor, parts
     """Train on most species' pictures to name the colours of `parts`; its accuracy is that on the species left out."""
     colours = tuple(sorted({picture.truth[part] for picture in pictures for part in parts}))
     targets = {part: torch.tensor([colours.index(picture.truth[part]) for picture in pictures]) for part in parts}
-    held_out = probe.hold_out_species([picture.species_id for picture in pictures], trainer.config.held_out)
+    held_out = hold_out_species([picture.species_id for picture in pictures], trainer.config.held_out)
     learnt = {part: target[~held_out] for part, target in targets.items()}
     torch.manual_seed(trainer.config.seed)
     reader = PartReader(trainer.config.size, trainer.config.width, parts, len(colours))
-    trainer.fit("probe", reader, images[~held_out], learnt, PROBE_RECOLOUR)
+    trainer.fit("probe", reader, images[~held_out], learnt, PROBE_RECOLOUR, PROBE_PATIENCE)
     logits = ask(reader, centre(images[held_out])).logits
     accuracies = {part: accuracy(logits[part], target[held_out]) for part, target in targets.items()}
     return Probe(reader, ProbeCard(trainer.config.size, trainer.config.width, parts, colours, accuracies))
@@ -138,17 +143,13 @@ def shrink(images: Tensor) -> Tensor:
 
 
 def _report(judge: Judge, colours: Probe | None, pictures: list[Picture]) -> dict[str, Any]:
-    species = len(judge.card.species_ids)
-    top1 = judge.card.accuracy["top1"]
-    word = "good" if top1 >= GOOD else "fair" if top1 >= FAIR else "weak"
-    rightly = f"names {top1:.0%} of {len(judge.card.held_out)} unseen real pictures rightly"
     report: dict[str, Any] = {
         "pictures": len(pictures),
         "held_out": len(judge.card.held_out),
-        "species": species,
+        "species": len(judge.card.species_ids),
         "accuracy": judge.card.accuracy,
-        "chance": 1 / species,
-        "verdict": f"{word}: {rightly} among {species} species (chance {1 / species:.1%})",
+        "chance": 1 / len(judge.card.species_ids),
+        "verdict": judge.card.verdict,
     }
     if colours:
         report["probe_accuracy"] = colours.card.accuracy

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stackgan.classifier import FRAME, STAGE1_SIZE, Network, normalise, resize
+from stackgan.classifier import FRAME, Network, normalise
 from stackgan.judge_config import JudgeConfig
 
 WARM_UP = 0.1  # share of the steps in which the learning rate rises; from there half a cosine, down to 0
@@ -113,12 +113,9 @@ def _cycle(progress: float) -> float:
 def augment(crops: Tensor, size: int, recolour: float, generator: torch.Generator) -> Tensor:
     """Random views [B, 3, size, size] in [0, 1] of uint8 crops: zoomed, turned, shifted, mirrored, recoloured.
 
-    Half of the views are as coarse as a Stage-I picture, so that the judge knows birds at both resolutions.
+    None is blurred: a judge that learnt to overlook blur would not see it in drawn pictures either.
     """
     views = _warp(crops.float() / 255, size, generator)
-    if size > STAGE1_SIZE:
-        coarse = len(views) // 2
-        views[:coarse] = resize(resize(views[:coarse], STAGE1_SIZE), size)
     return _hide(_recolour(views, recolour, generator), generator).clamp(0, 1)
 
 

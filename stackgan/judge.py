@@ -24,6 +24,7 @@ from stackgan.classifier import Classifier, ask
 from stackgan.errors import UserError
 
 SPECIES = "species"
+FAIR, GOOD = 0.5, 0.8  # share of unseen real pictures recognised, from which a judge is called so
 
 
 class Opinion(NamedTuple):
@@ -42,6 +43,14 @@ class JudgeCard:
     species_ids: tuple[int, ...]
     held_out: tuple[str, ...]
     accuracy: dict[str, float]
+
+    @property
+    def verdict(self) -> str:
+        """In plain words, how far its judgement can be trusted."""
+        top1, species = self.accuracy["top1"], len(self.species_ids)
+        word = "good" if top1 >= GOOD else "fair" if top1 >= FAIR else "weak"
+        unseen = f"{len(self.held_out)} real pictures that it did not learn from"
+        return f"{word}: it recognises {top1:.0%} of {unseen} among {species} species (chance {1 / species:.1%})"
 
 
 class Judge:

@@ -1,4 +1,4 @@
-"""The judge's values, as a preset's section `judge` holds them. Imports no torch, so that reading params stays quick."""
+"""The judge's values, a preset's section `judge`. Imports no torch, so that reading params stays quick."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from stackgan.strict import Strict
 class JudgeConfig(Strict):
     """How the judge is built and trained.
 
-    The judge has a seed of its own, so that an experiment with another top-level seed is still judged by the same judge.
+    It has a seed of its own, so that an experiment with another top-level seed is still judged by the same judge.
     """
 
     seed: Annotated[int, Field(ge=0)]

@@ -42,11 +42,12 @@ class ProbeCard:
 
 
 class PartReader(Network):
-    """Looks where a part is in the grey picture, and what colour it is there.
+    """Looks for each part in the picture's outlines, and names the colour of what little there is at each place.
 
-    One attention map a part is made without colour; the colours under it are averaged and named by the same small
-    network for every part. So it cannot recognise a species and recite its colours, as a plain classifier does: what it
-    says of the head comes from pixels, wherever these are, that look like the colour that it names.
+    p(colour of part) = Σ over places of p(place | part, outlines) · p(colour | patch of 4×4 pixels there)
+
+    Where to look is decided without colour and brightness, and what is seen is named by the same small network for
+    every part and place. So it cannot recognise a species and recite its colours, as a plain classifier does.
     """
 
     def __init__(self, size: int, width: int, parts: Sequence[str], colours: int) -> None:
@@ -55,18 +56,25 @@ class PartReader(Network):
         self.near = nn.Sequential(_half(1, width), _half(width, 2 * width))
         self.far = nn.Sequential(_half(2 * width, 4 * width), _half(4 * width, 4 * width), _half(4 * width, 4 * width))
         self.attend = nn.Conv2d(6 * width, len(parts), 1)
-        self.patch = nn.Sequential(
-            nn.AvgPool2d(2), nn.Conv2d(3, 32, 1), nn.ReLU(), nn.Conv2d(32, 32, 1), nn.ReLU(), nn.AvgPool2d(2)
-        )
-        self.name = nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Linear(64, colours))
+        self.patch = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(3, 32, 1), nn.ReLU(), nn.Conv2d(32, 32, 1), nn.ReLU())
+        self.name = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(32, 64, 1), nn.ReLU(), nn.Conv2d(64, colours, 1))
 
     def forward(self, image: Tensor) -> Answers:
-        near = self.near(image.mean(1, keepdim=True))
+        near = self.near(outlines(image))
         far = F.interpolate(self.far(near), near.shape[-2:], mode="bilinear")
-        maps = self.attend(torch.cat([near, far], 1)).flatten(2).softmax(2)
-        patches = self.patch(image).flatten(2)
-        features = maps @ patches.transpose(1, 2)
-        return Answers(features.flatten(1), dict(zip(self.parts, self.name(features).unbind(1), strict=True)))
+        places = self.attend(torch.cat([near, far], 1)).flatten(2).softmax(2)
+        names = self.name(self.patch(image)).flatten(2).softmax(1)
+        chances = places @ names.transpose(1, 2)
+        logits = chances.clamp_min(1e-6).log()
+        return Answers(chances.flatten(1), dict(zip(self.parts, logits.unbind(1), strict=True)))
+
+
+def outlines(image: Tensor) -> Tensor:
+    """How strongly grey changes at each pixel [B, 1, H, W], over the picture's mean; nothing of how light it is."""
+    grey = F.pad(image.mean(1, keepdim=True), (0, 1, 0, 1), mode="replicate")
+    here = grey[..., :-1, :-1]
+    change = (grey[..., :-1, 1:] - here).abs() + (grey[..., 1:, :-1] - here).abs()
+    return change / (change.mean((2, 3), keepdim=True) + 1e-3)
 
 
 def _half(channels_in: int, channels: int) -> nn.Module:

@@ -22,6 +22,27 @@ CAPTIONS = ["a small bird with a red head", "this bird has black wings", "a larg
 DIM = 8
 
 
+def save_text_encoder(folder: Path, dim: int) -> None:
+    """An encoder that never trained."""
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    config = TextEncoderConfig(
+        kind="char-cnn-rnn",
+        max_length=100,
+        conv_widths=(8,),
+        rnn_width=8,
+        dim=dim,
+        image_size=32,
+        image_width=8,
+        epochs=1,
+        batch_size=2,
+        lr=0.001,
+        model="unused",
+    )
+    encoder = CharEncoder.standardised(CharCnnRnn(config.conv_widths, config.rnn_width, dim), config, CAPTIONS)
+    encoder.save(folder)
+
+
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The folders that the pipeline's stages would have made: stage1, stage2, text_encoder."""
@@ -37,21 +58,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             generator.train()(torch.randn(4, DIM), torch.randn(4, 8))
         card = StageCard(stage=stage, embedding_dim=DIM, network=network())
         save_stage(folders[f"stage{stage}"], card, generator, Discriminator(network(), DIM, STAGE_SIZES[stage]))
-    config = TextEncoderConfig(
-        kind="char-cnn-rnn",
-        max_length=100,
-        conv_widths=(8,),
-        rnn_width=8,
-        dim=DIM,
-        image_size=32,
-        image_width=8,
-        epochs=1,
-        batch_size=2,
-        lr=0.001,
-        model="unused",
-    )
-    encoder = CharEncoder.standardised(CharCnnRnn(config.conv_widths, config.rnn_width, DIM), config, CAPTIONS)
-    encoder.save(folders["text_encoder"])
+    save_text_encoder(folders["text_encoder"], DIM)
     return folders
 
 

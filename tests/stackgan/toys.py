@@ -20,7 +20,7 @@ COLOURS = {
 # Head and belly of each species; neighbours differ in both.
 _WORDS = list(COLOURS)
 PAIRS = [(_WORDS[i], _WORDS[(i + step) % 4]) for step in (1, 3, 2) for i in (0, 2, 1, 3)]
-CONFIG = JudgeConfig(seed=0, size=64, width=8, epochs=8, batch_size=32, lr=0.01, held_out=0.25)
+CONFIG = JudgeConfig(seed=0, size=64, width=8, epochs=12, batch_size=32, lr=0.01, held_out=0.25)
 
 
 @dataclass(frozen=True)
