@@ -1,15 +1,22 @@
+from typing import cast
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from stackgan.ema import Ema
 
 
-def _network() -> nn.Sequential:
-    return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+class _Network(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.norm = nn.Linear(3, 4), nn.BatchNorm1d(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast("Tensor", self.norm(self.linear(x)))
 
 
 def test_the_average_follows_weights_and_batch_norm_statistics() -> None:
-    network = _network()
+    network = _Network()
     ema = Ema(network, 0.9)
     first = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     with torch.no_grad():
@@ -22,21 +29,21 @@ def test_the_average_follows_weights_and_batch_norm_statistics() -> None:
 
 
 def test_early_averages_forget_the_initialisation() -> None:
-    network = _network()
+    network = _Network()
     ema = Ema(network, 0.999)
     with torch.no_grad():
-        network[0].weight.add_(1)
-    distance = (network[0].weight - ema.network[0].weight).mean()
+        network.linear.weight.add_(1)
+    distance = (network.linear.weight - ema.network.linear.weight).mean()
     ema.update(network, steps=1)
-    assert torch.allclose((network[0].weight - ema.network[0].weight).mean(), distance * 2 / 11)
+    assert torch.allclose((network.linear.weight - ema.network.linear.weight).mean(), distance * 2 / 11)
 
 
 def test_no_decay_is_the_network_itself() -> None:
-    network = _network()
+    network = _Network()
     ema = Ema(network, 0.0)
     network(torch.randn(8, 3))
     with torch.no_grad():
-        network[0].weight.normal_()
+        network.linear.weight.normal_()
     ema.update(network, steps=1)
     for name, tensor in ema.network.state_dict().items():
         if tensor.is_floating_point():
@@ -44,8 +51,8 @@ def test_no_decay_is_the_network_itself() -> None:
 
 
 def test_the_average_neither_trains_nor_shares_memory() -> None:
-    network = _network()
+    network = _Network()
     ema = Ema(network, 0.5)
     assert not ema.network.training
     assert not any(parameter.requires_grad for parameter in ema.network.parameters())
-    assert ema.network[0].weight.data_ptr() != network[0].weight.data_ptr()
+    assert ema.network.linear.weight.data_ptr() != network.linear.weight.data_ptr()

@@ -44,14 +44,14 @@ def test_losses_at_known_logits() -> None:
 
 
 def test_an_invalid_mismatched_pair_counts_for_nothing() -> None:
-    logits = torch.randn(3, 4)
+    real, generated, mismatched = torch.randn(3, 4)
     valid = torch.tensor([True, False, True, False])
-    loss = matching_loss(*logits, valid, "hinge")
-    changed = logits.clone()
-    changed[2, ~valid] = 100.0
-    assert torch.equal(matching_loss(*changed, valid, "hinge"), loss)
-    changed[2, 0] = 100.0
-    assert matching_loss(*changed, valid, "hinge") > loss
+    loss = matching_loss(real, generated, mismatched, valid, "hinge")
+    changed = mismatched.clone()
+    changed[~valid] = 100.0
+    assert torch.equal(matching_loss(real, generated, changed, valid, "hinge"), loss)
+    changed[0] = 100.0
+    assert matching_loss(real, generated, changed, valid, "hinge") > loss
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])

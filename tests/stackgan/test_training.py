@@ -74,10 +74,13 @@ def test_the_generator_step_leaves_no_gradient_in_the_discriminator() -> None:
     backward = trainer.fabric.backward
 
     def watch(loss: torch.Tensor) -> None:
-        before = [parameter.grad for parameter in trainer.bare_discriminator.parameters()]
+        # Cloned: gradients accumulate in place.
+        before = [None if p.grad is None else p.grad.clone() for p in trainer.bare_discriminator.parameters()]
         backward(loss)
-        after = [parameter.grad for parameter in trainer.bare_discriminator.parameters()]
-        seen.append(all(old is new for old, new in zip(before, after, strict=True)))
+        after = [p.grad for p in trainer.bare_discriminator.parameters()]
+        seen.append(
+            all(b is not None and a is not None and torch.equal(b, a) for b, a in zip(before, after, strict=True))
+        )
 
     trainer.fabric.backward = watch  # type: ignore[method-assign,assignment]
     _steps(trainer, 1)
