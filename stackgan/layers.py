@@ -70,6 +70,7 @@ class ConditioningAugmentation(nn.Module):
     """
 
     LOGVAR_RANGE = (-6.0, 4.0)
+    FIRST_MU = 0.35
     FIRST_LOGVAR = -3.0
 
     def __init__(self, embedding_dim: int, c_dim: int, activation: str) -> None:
@@ -86,10 +87,14 @@ class ConditioningAugmentation(nn.Module):
 
     @torch.no_grad()
     def let_mu_be_heard(self) -> None:
-        """Begin, if linear, with mu of unit variance (for embeddings of unit variance) and sigma well below 1."""
+        """Begin, if linear, with a mu that is quieter than the noise but louder than sigma.
+
+        For embeddings of unit variance. A mu as loud as the noise takes over layout too, and one caption's pictures
+        come out alike whatever their noise.
+        """
         if not self.relu:
             mu, logvar = self.linear.weight.chunk(2)
-            mu.normal_(0.0, self.linear.in_features**-0.5)
+            mu.normal_(0.0, self.FIRST_MU * self.linear.in_features**-0.5)
             logvar.zero_()
             self.linear.bias.chunk(2)[1].fill_(self.FIRST_LOGVAR)
 
