@@ -1,7 +1,8 @@
 """Stage `evaluate`: measure both stages, draw sheets, and ship the model that was measured.
 
 Reads   shards/64 and shards/256, models/<preset>/{judge,text_encoder,stage1,stage2}/
-Writes  metrics/<preset>/evaluate.json, reports/<preset>/evaluate/*.png, models/<preset>/stackgan/
+Writes  metrics/<preset>/evaluate.json (to compare experiments by), reports/<preset>/evaluate/ (figures.json: all of
+        them, with the protocol; sheets as PNG), models/<preset>/stackgan/
 Params  evaluate
 
 Protocol: averaged weights in eval mode, no truncation. A round draws one caption of every picture of a split; the test
@@ -23,7 +24,7 @@ from pipeline.evaluate_config import EvaluateConfig
 from pipeline.evaluation_card import lines, model_card
 from pipeline.evaluation_exam import Exam
 from pipeline.evaluation_pictures import Sheets
-from pipeline.evaluation_scores import Scores
+from pipeline.evaluation_scores import Scores, summary
 from pipeline.evaluation_views import Artist, Panel
 from pipeline.evaluation_weights import find_weights
 from pipeline.files import atomic_folder, require, sha256, write_json
@@ -61,9 +62,10 @@ def run(params: "Params") -> None:
         results["judge"] = panel.judge.card.accuracy | {"verdict": panel.judge.card.verdict}
         results["protocol"] = protocol(exams[1], config)
         with atomic_folder(paths.evaluate_report) as report:
+            write_json(report / "figures.json", results)
             Sheets(report, model, exams[2], paths.shards(STAGE_SIZES[2])).write()
         (folder / "README.md").write_text(model_card(params.preset, model, exams[1], results))
-    write_json(paths.evaluate_metrics, results)
+    write_json(paths.evaluate_metrics, summary(results))
     for line in lines(results):
         console.info(line)
 

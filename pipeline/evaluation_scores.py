@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -15,7 +16,12 @@ from stackgan.probe import agreement, said
 
 Scores = dict[str, Any]
 UNCERTAIN = ("fid", "kid", "species_top1")  # figures whose deviation over the rounds is told
-LEAST = 4  # pictures of a split, below which neighbours and covariances mean nothing
+HEADLINES = (
+    *("fid", "kid", "precision", "recall", "density", "coverage", "species_top1", "species_top5", "colours"),
+    *("diversity", "collapse", "memorisation", "fid_inception", "is_inception"),
+)
+TRAIN_HEADLINES = ("fid", "species_top1", "colours", "memorisation")
+REAL_HEADLINES = ("fid", "kid", "species_top1", "colours")
 
 
 @dataclass(frozen=True)
@@ -32,16 +38,30 @@ class Yardstick:
         """Every figure of one round, in which `drawn` belongs to the request, row by row."""
         real = self.views[request.rows]
         columns = self.judge.targets([self.split.pictures[row]["species_id"] for row in request.rows.tolist()])
-        unseen = None if self.split.name == "train" else self.views.features
         return (
             compare(real.features, drawn.features)
             | {
                 "species_top1": metrics.accuracy(drawn.logits, columns),
                 "species_top5": metrics.accuracy(drawn.logits, columns, top=5),
-                "memorisation": metrics.memorisation_ratio(drawn.features, self.training, unseen),
+                "memorisation": metrics.memorisation_ratio(
+                    metrics.distances_to(self.training, drawn.features), self.real_distances
+                ),
             }
             | _colours(agreement(drawn.colours, sayings(self.split, request)))
         )
+
+    @cached_property
+    def unlearnt(self) -> list[int]:
+        """Rows of the split's pictures that the judge did not learn from; those it did lie closer together."""
+        return [row for row, picture in enumerate(self.split.pictures) if picture["name"] in self.judge.held_out]
+
+    @cached_property
+    def real_distances(self) -> Tensor:
+        """Distances of real pictures to the nearest training picture other than themselves."""
+        rows = self.unlearnt or slice(None)
+        if self.split.name == "train":
+            return metrics.neighbour_distances(self.training)[rows]
+        return metrics.distances_to(self.training, self.views.features[rows])
 
     def diversity(self, drawn: Views, times: int) -> float:
         """How far apart pictures of one caption are (groups of `times` in a row), over real ones of one species."""
@@ -51,10 +71,9 @@ class Yardstick:
 
     def real_scores(self) -> Scores:
         """What the split's real pictures score: those that the judge did not learn from, where it names species."""
-        names = [picture["name"] for picture in self.split.pictures]
-        unseen = [row for row, name in enumerate(names) if name in self.judge.held_out]
+        unseen = self.unlearnt
         columns = self.judge.targets([picture["species_id"] for picture in self.split.pictures])
-        first, second = torch.randperm(len(names), generator=torch.Generator().manual_seed(0)).chunk(2)
+        first, second = torch.randperm(len(columns), generator=torch.Generator().manual_seed(0)).chunk(2)
         features, logits = self.views.features, self.views.logits
         scores: Scores = {"halves": compare(features[first], features[second])}
         if unseen:
@@ -103,6 +122,24 @@ def chance(split: Split, judge: Judge, request: Request) -> Scores:
         for part, said_words in words.items()
     }
     return {"species_top1": 1 / species, "species_top5": min(1.0, 5 / species)} | _colours(agreements)
+
+
+def summary(results: Scores) -> Scores:
+    """The figures to compare experiments by: few enough to stand side by side in a table, colours as their mean."""
+    chosen: Scores = {"judge_top1": results["judge"]["top1"]}
+    for stage in ("stage1", "stage2"):
+        real = results["real"][stage]
+        chosen[stage] = {
+            "test": _headlines(results[stage]["test"], HEADLINES),
+            "train": _headlines(results[stage]["train"], TRAIN_HEADLINES),
+            "real": _headlines(real["halves"] | real, REAL_HEADLINES),
+        }
+    return chosen
+
+
+def _headlines(scores: Scores, names: Sequence[str]) -> Scores:
+    found = {name: scores[name] for name in names if name in scores}
+    return {name: value["mean"] if isinstance(value, dict) else value for name, value in found.items()}
 
 
 def average(scores: Sequence[Scores]) -> Scores:

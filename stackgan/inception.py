@@ -35,10 +35,10 @@ def load(weights: Path, device: torch.device | str = "cpu") -> Inception:
     """Build the network with a weights file. A missing extra or a broken file is a `UserError`."""
     try:
         module = import_module("torch_fidelity.feature_extractor_inceptionv3")
-    except ImportError as error:
+    except (ImportError, RuntimeError) as error:  # RuntimeError: a torchvision that was built for another torch
         raise UserError(
             f"evaluate.features is inception, but torch-fidelity cannot be imported ({error}): "
-            "run `pip install -e '.[inception]'`"
+            "run `pip install -e '.[inception]'`, with the torchvision that belongs to your build of torch"
         ) from error
     try:
         # torch-fidelity itself would unpickle anything; what passes here holds tensors alone.

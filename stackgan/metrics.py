@@ -126,15 +126,15 @@ def collapse_rate(real: Tensor, generated: Tensor) -> float:
     return _share(neighbour_distances(generated) < threshold)
 
 
-def memorisation_ratio(generated: Tensor, training: Tensor, reference: Tensor | None = None) -> float:
-    """Median distance from a generated picture to the nearest training picture, over that of real pictures.
+def memorisation_ratio(drawn: Tensor, real: Tensor) -> float:
+    """Median distance [N] from a drawn picture to the nearest training picture, over that of real pictures [M].
 
-    The real pictures are `reference`, unseen in training; None takes the training pictures themselves, each against
-    the others. 0 = copies of training pictures; near 1 = no nearer to them than real pictures are; above 1 = unlike
-    any real picture, which bad pictures are too.
+    The real pictures should be such as neither the generator's training nor, as far as may be, the judge's has seen:
+    `distances_to` of test pictures, or `neighbour_distances` of training pictures where their own captions are drawn.
+    0 = copies of training pictures; near 1 = no nearer to them than real pictures are; above 1 = unlike any real
+    picture, which bad pictures are too.
     """
-    own = neighbour_distances(training) if reference is None else distances_to(training, reference)
-    return float(distances_to(training, generated).median() / own.median())
+    return float(drawn.median() / real.median())
 
 
 def neighbour_distances(features: Tensor, k: int = 1) -> Tensor:

@@ -73,7 +73,7 @@ def outs() -> dict[str, str]:
 
 def test_it_measures_draws_and_ships(project: Path) -> None:
     evaluate.run(loaded())
-    results = json.loads(PATHS.evaluate_metrics.read_text())
+    results = json.loads((PATHS.evaluate_report / "figures.json").read_text())
     assert set(results) == {"chance", "judge", "protocol", "real", "stage1", "stage2"}
     for stage in ("stage1", "stage2"):
         assert set(results[stage]) == {"test", "train", "untrained"}
@@ -83,12 +83,18 @@ def test_it_measures_draws_and_ships(project: Path) -> None:
     assert results["protocol"]["test_captions"] == 12 * 3
     assert {path.name for path in PATHS.evaluate_report.iterdir()} == {
         "captions.png",
+        "figures.json",
         "interpolation.png",
         "neighbours.png",
         "species.png",
     }
-    for path in PATHS.evaluate_report.iterdir():
+    for path in PATHS.evaluate_report.glob("*.png"):
         assert Image.open(path).size[0] > 600
+
+    compared = json.loads(PATHS.evaluate_metrics.read_text())
+    assert compared["stage2"]["test"]["fid"] == results["stage2"]["test"]["fid"]
+    assert compared["stage1"]["test"]["colours"] == results["stage1"]["test"]["colours"]["mean"]
+    assert compared["stage1"]["real"]["fid"] == results["real"]["stage1"]["halves"]["fid"]
 
     model = StackGAN.from_pretrained(PATHS.stackgan, "cpu")
     assert model.generate(["a bird with a red head"])[0].size == (256, 256)
@@ -109,7 +115,7 @@ def test_the_same_inputs_give_the_same_bytes(project: Path) -> None:
 
 def test_fewer_captions_can_be_asked_for(project: Path) -> None:
     evaluate.run(loaded("evaluate.captions=1"))
-    results = json.loads(PATHS.evaluate_metrics.read_text())
+    results = json.loads((PATHS.evaluate_report / "figures.json").read_text())
     assert results["protocol"]["test_captions"] == 12
     assert "fid_std" not in results["stage1"]["test"]
 

@@ -94,16 +94,27 @@ def test_collapse_rate() -> None:
 
 def test_memorisation_ratio() -> None:
     training, unseen = gaussian(400, seed=1), gaussian(200, seed=2)
-    assert metrics.memorisation_ratio(training[:50], training, unseen) == 0
-    assert metrics.memorisation_ratio(unseen, training, unseen) == 1
-    assert metrics.memorisation_ratio(gaussian(200, seed=3), training) == pytest.approx(1, abs=0.15)
-    assert metrics.memorisation_ratio(training + 0.05, training, unseen) < 0.4
+
+    def ratio(drawn: Tensor) -> float:
+        return metrics.memorisation_ratio(metrics.distances_to(training, drawn), metrics.distances_to(training, unseen))
+
+    assert ratio(training[:50]) == 0
+    assert ratio(unseen) == 1
+    assert ratio(gaussian(200, seed=3)) == pytest.approx(1, abs=0.15)
+    assert ratio(training + 0.05) < 0.4
+
+
+def test_neighbours_of_equal_sets_are_as_far_as_new_pictures() -> None:
+    training = gaussian(400, seed=1)
+    own = metrics.neighbour_distances(training)
+    assert metrics.memorisation_ratio(metrics.distances_to(training, gaussian(400, seed=2)), own) == pytest.approx(
+        1, abs=0.1
+    )
 
 
 def test_copies_are_at_distance_zero_even_far_from_the_origin() -> None:
     features = gaussian(300, 64, mean=100.0)
     assert metrics.distances_to(features, features).max() < 1e-4
-    assert metrics.memorisation_ratio(features, features) < 1e-4
 
 
 def test_nearest_gives_the_nearest_first() -> None:
@@ -115,8 +126,8 @@ def test_more_rows_than_fit_at_once_change_nothing(monkeypatch: pytest.MonkeyPat
     real, drawn = gaussian(50, seed=1), gaussian(45, seed=2)
 
     def figures() -> list[float]:
-        memorised = metrics.memorisation_ratio(drawn, real, drawn[:9])
-        return [*metrics.manifold(real, drawn), metrics.collapse_rate(real, drawn), memorised]
+        distance = float(metrics.distances_to(real, drawn).sum())
+        return [*metrics.manifold(real, drawn), metrics.collapse_rate(real, drawn), distance]
 
     whole = figures()
     monkeypatch.setattr(metrics, "ROWS", 7)
