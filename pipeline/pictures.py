@@ -67,7 +67,8 @@ def curves(path: Path, x: Sequence[float], panels: Mapping[str, Mapping[str, Seq
     # The object interface without pyplot: no global state, no display.
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.6 * len(panels), 3.4), layout="constrained", facecolor=np.array(_PAPER) / 255)
+    red, green, blue = (value / 255 for value in _PAPER)
+    figure = Figure(figsize=(4.6 * len(panels), 3.4), layout="constrained", facecolor=(red, green, blue))
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axis, (panel, lines) in zip(axes, panels.items(), strict=True):
         for name, values in lines.items():

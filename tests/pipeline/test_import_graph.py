@@ -10,8 +10,8 @@ from ruamel.yaml import YAML
 from tests.conftest import PROJECT
 
 STAGES = YAML(typ="safe", pure=True).load((PROJECT / "dvc.yaml").read_text())["stages"]
-# Values and terminal, never results: DVC tracks the values themselves as params. `stackgan` itself imports lazily, and no
-# stage asks it to.
+# Values and terminal, never results: DVC tracks the values themselves as params. `stackgan` itself imports lazily,
+# and no stage asks it to.
 EXEMPT = {
     "pipeline/__init__.py",
     "pipeline/cli.py",

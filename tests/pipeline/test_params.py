@@ -44,7 +44,7 @@ def test_overrides_reach_both_files() -> None:
 
 def test_params_are_frozen() -> None:
     with pytest.raises(ValidationError):
-        params.load().lr_g = 1.0  # type: ignore[misc]
+        params.load().lr_g = 1.0
 
 
 @pytest.mark.parametrize(
