@@ -5,6 +5,7 @@ Stage modules are imported when they run: torch and albumentations take seconds 
 
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from importlib import import_module
 from typing import Annotated
@@ -93,6 +94,7 @@ def main() -> None:
     """Run the command line; what a user can mend ends in one line and exit code 1, Ctrl-C in 130, SIGTERM in 143."""
     # As an exception, so that temporary files are removed on the way out.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    warnings.showwarning = _warn
     try:
         app()
     except UserError as error:
@@ -100,6 +102,12 @@ def main() -> None:
     except OSError as error:
         # A full disk, a read-only folder, a file that vanished: the system's own words say it best.
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+
+
+def _warn(message: Warning | str, *_: object) -> None:
+    from pipeline import console
+
+    console.warn(" ".join(str(message).split()))
 
 
 def _fail(message: str) -> None:

@@ -46,7 +46,7 @@ def letters(texts: Sequence[str], max_length: int, *, warn: bool = True) -> tupl
         more = f" and {len(long) - 1} more" if len(long) > 1 else ""
         warnings.warn(f"only the first {max_length} characters are read of {long[0][:40]!r}…{more}", stacklevel=2)
     rows = [[_INDEX.get(letter, UNKNOWN) for letter in text[:max_length]] for text in plain]
-    lengths = torch.tensor([len(row) for row in rows])
+    lengths = torch.tensor([len(row) for row in rows], dtype=torch.int64)
     indices = torch.zeros(len(rows), max(map(len, rows), default=0), dtype=torch.int64)
     for index, row in enumerate(rows):
         indices[index, : len(row)] = torch.tensor(row)

@@ -87,7 +87,7 @@ def change(file: Path, changes: Mapping[str, Any]) -> None:
         yaml.dump(values, stream)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
     """The whole pipeline run once on a tiny flock, committed as a user would commit it."""
     folder = tmp_path_factory.mktemp("clone") / "project"
