@@ -63,7 +63,12 @@ def test_params_are_frozen() -> None:
         ("params.yaml", "preset: sample", "preset: cup", "there is no preset 'cup': choose one of cub, sample"),
         ("params.yaml", "preset: sample", "preset: sample\nlr_g: 1", "params.yaml is not valid YAML"),
         ("params.yaml", "preset: sample", "gf_dim: 8\npreset: sample", "'gf_dim' stands in params.yaml too"),
-        ("presets/sample.yaml", "  epochs: 20", "  epoch: 20", "presets/sample.yaml: unknown key"),
+        (
+            "presets/sample.yaml",
+            "stage1:\n  epochs",
+            "stage1:\n  epoch",
+            "unknown key 'stage1.epoch': did you mean 'epochs'?",
+        ),
         ("presets/sample.yaml", "kind: flock", "kind: zoo", "presets/sample.yaml: source: "),
         ("presets/sample.yaml", "pictures: 30", "picture: 30", "presets/sample.yaml: unknown key 'source.picture'"),
     ],
