@@ -34,9 +34,9 @@ def test_single_stages_run_from_the_command_line(clone: Clone) -> None:
 
 
 def test_lr_g_retrains_and_nothing_else_and_back_is_cached(clone: Clone) -> None:
-    assert clone.ran("exp", "run", "-S", "lr_g=0.0005") == ["stage1", "stage2", "evaluate"]
+    assert clone.ran("exp", "run", "-S", "lr_g=0.0006") == ["stage1", "stage2", "evaluate"]
     shown = json.loads(clone.run("dvc", "exp", "show", "--json").stdout)
-    assert "0.0005" in json.dumps(shown)
+    assert "0.0006" in json.dumps(shown)
     clone.run("git", "checkout", "-q", "--", ".")
     assert clone.ran("repro") == []  # the run cache has the old results
 
