@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
-from torch.nn.utils.parametrizations import spectral_norm
 
 _INITIALISERS: dict[str, Callable[[Tensor], Tensor]] = {
     "normal": lambda weight: nn.init.normal_(weight, 0.0, 0.02),
@@ -170,5 +169,64 @@ def critic_block(conv: nn.Conv2d, *, spectral: bool, norm: bool = True, halve: b
     return nn.Sequential(*layers)
 
 
-def normalised(layer: nn.Module, spectral: bool) -> nn.Module:
-    return spectral_norm(layer) if spectral else layer
+def normalised(layer: nn.Conv2d | nn.Linear, spectral: bool) -> nn.Module:
+    if spectral:
+        parametrize.register_parametrization(layer, "weight", SpectralNorm(layer.weight))
+    return layer
+
+
+class SpectralNorm(nn.Module):
+    """Parametrisation of a weight [O, I, …] by its largest singular value, seen as a matrix of O rows (Miyato et al.
+    2018). In training each reading is a step of the power iteration.
+
+    The state is that of torch's own, which copies a weight that is laid out channels last at every step; this does not.
+    """
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("_u", torch.randn(weight.shape[0]))
+        self.register_buffer("_v", torch.randn(weight[0].numel()))
+        self._u: Tensor
+        self._v: Tensor
+
+    def forward(self, weight: Tensor) -> Tensor:
+        # New vectors instead of changed ones: a backward pass may still need the old. `mv` stays float32 in autocast.
+        with torch.no_grad():
+            rows, one = _rows(weight), weight[:1]
+            u = self._u
+            if self.training:
+                u = F.normalize(torch.mv(rows, _rows(self._v.view_as(one)).flatten()), dim=0)
+            v = torch.mv(rows.T, u)
+            sigma = torch.linalg.vector_norm(v)
+            v /= sigma
+            if self.training:
+                self._u, self._v = u, _unrows(v, one).flatten()
+        normal: Tensor = _Normalise.apply(weight, u, v, sigma)
+        return normal
+
+
+class _Normalise(torch.autograd.Function):
+    """weight / sigma, where sigma = u · weight · v."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, u: Tensor, v: Tensor, sigma: Tensor) -> Tensor:
+        normal = weight / sigma
+        ctx.save_for_backward(normal, u, v, sigma)
+        return normal
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        normal, u, v, sigma = ctx.saved_tensors
+        rows = _rows(gradients[0])
+        along = torch.dot(rows.flatten(), _rows(normal).flatten())
+        return _unrows(torch.addr(rows, u, v * -along).div_(sigma), normal), None, None, None
+
+
+def _rows(weight: Tensor) -> Tensor:
+    """A weight as a matrix of its outputs' rows: no copy of a convolution's that is laid out channels last."""
+    return weight.movedim(1, -1).flatten(1)
+
+
+def _unrows(rows: Tensor, like: Tensor) -> Tensor:
+    """The weight of the shape of `like` whose `_rows` are given."""
+    return rows.view(like.movedim(1, -1).shape).movedim(-1, 1)

@@ -1,8 +1,12 @@
+import copy
+from typing import Any, cast
+
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
-from stackgan.layers import UpBlock, fold, initialise
+from stackgan.layers import UpBlock, fold, initialise, normalised
 from stackgan.networks import Discriminator, Stage1Generator, Stage2Generator
 from tests.stackgan.recipes import OURS, PAPER, PAPER_WIDTHS, network
 
@@ -112,6 +116,25 @@ def test_the_folded_kernel_equals_enlargement_and_convolution() -> None:
     plain = block.conv(nn.functional.interpolate(x, scale_factor=2.0))
     folded = nn.functional.conv_transpose2d(x, fold(block.conv.weight), stride=2, padding=1)
     assert torch.allclose(plain, folded, atol=1e-6)
+
+
+@pytest.mark.parametrize("layer", [nn.Conv2d(5, 4, 3), nn.Linear(7, 4)], ids=["convolution", "linear"])
+def test_spectral_norm_equals_torchs_in_values_gradients_and_state(layer: nn.Module) -> None:
+    theirs: Any = spectral_norm(copy.deepcopy(layer))
+    ours: Any = normalised(cast("Any", layer).to(memory_format=torch.channels_last), spectral=True)
+    ours.load_state_dict(theirs.state_dict())
+    for step in range(6):
+        weights, gradients = [], []
+        for module in (ours, theirs):
+            weights.append(module.train(step < 4).weight)
+            (weights[-1].flatten() * torch.arange(weights[-1].numel())).sum().backward()
+            parameter = module.parametrizations.weight.original
+            gradients.append(parameter.grad)
+            parameter.grad = None
+        assert torch.allclose(weights[0], weights[1], atol=1e-6)
+        assert torch.allclose(gradients[0], gradients[1], atol=1e-3, rtol=1e-4)
+    for name, tensor in theirs.state_dict().items():
+        assert torch.allclose(ours.state_dict()[name], tensor, atol=1e-6), name
 
 
 @pytest.mark.parametrize("kind", ["normal", "xavier", "kaiming", "orthogonal"])
