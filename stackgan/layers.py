@@ -145,6 +145,36 @@ class ResidualBlock(nn.Module):
         return F.relu(x + self.body(x))
 
 
+class JointConv(nn.Conv2d):
+    """3×3 convolution over features [B, F, H, W] and a vector [N, V] that is repeated at every place; N ≤ B.
+
+    Gives [N, O, H, W] for each vector, joined with the first N of the features, whose share is computed once. The
+    vector's share is the same at every place but for the borders: a small product instead of a convolution.
+    """
+
+    def __init__(self, features: int, vector: int, outputs: int, *, bias: bool) -> None:
+        super().__init__(features + vector, outputs, 3, padding=1, bias=bias)
+        self.shares = (features, vector)
+
+    def forward(self, features: Tensor, *vectors: Tensor) -> list[Tensor]:  # type: ignore[override]
+        of_features, of_vector = self.weight.split(self.shares, dim=1)
+        seen = F.conv2d(features, of_features.contiguous(memory_format=torch.channels_last), self.bias, padding=1)
+        rows, columns = (_taps_inside(side, seen) for side in seen.shape[2:])
+        by_tap = of_vector.permute(2, 3, 0, 1).flatten(0, 2)  # a row for each tap and output
+        joined = []
+        for vector in vectors:
+            taps = F.linear(vector, by_tap).unflatten(1, (3, 3, -1))
+            joined.append(seen[: len(vector)] + torch.einsum("yi,xj,bijo->boyx", rows, columns, taps))
+        return joined
+
+
+def _taps_inside(side: int, like: Tensor) -> Tensor:
+    """[side, 3]: 1 where a tap of a 3×3 kernel at a place falls inside the map, 0 where it falls on the padding."""
+    inside = like.new_ones(side, 3)
+    inside[0, 0] = inside[-1, 2] = 0
+    return inside
+
+
 def conv3x3(inputs: int, outputs: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
 

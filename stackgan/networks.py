@@ -5,7 +5,7 @@ code; `NetworkConfig` names each departure. Logits are never squashed. T is the 
 """
 
 import itertools
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from stackgan.config import NetworkConfig
 from stackgan.layers import (
     ConditioningAugmentation,
+    JointConv,
     ResidualBlock,
     UpBlock,
     conv3x3,
@@ -34,7 +35,7 @@ class GeneratorOutput(NamedTuple):
 
 
 class DiscriminatorOutput(NamedTuple):
-    """Logits [B], positive for "real": one tensor per embedding given, and the caption-free head's if there is one."""
+    """Logits, positive for "real": [N] for each tensor of embeddings, and [B] of the caption-free head if it exists."""
 
     conditional: tuple[Tensor, ...]
     unconditional: Tensor | None
@@ -88,7 +89,7 @@ class Stage2Generator(nn.Module):
             encoder_block(2 * width, 4 * width),
         )
         self.join = nn.Sequential(
-            conv3x3(4 * width + config.c_dim, 4 * width),
+            JointConv(4 * width, config.c_dim, 4 * width, bias=False),
             nn.BatchNorm2d(4 * width),
             nn.ReLU(inplace=True),
         )
@@ -105,7 +106,8 @@ class Stage2Generator(nn.Module):
         with torch.no_grad():
             draft = self.stage1(embedding, noise).image
         condition = self.augmentation(embedding)
-        x = self.residual(self.join(tile(self.encode(draft), condition.c)))
+        (joined,) = self.join[0](self.encode(draft), condition.c)
+        x = self.residual(self.join[1:](joined))
         rgb = self.to_rgb(self.enlarge(x))
         if self.skip:
             enlarged = F.interpolate(draft.float(), scale_factor=4.0, mode="bilinear")
@@ -117,15 +119,16 @@ Generator = Stage1Generator | Stage2Generator
 
 
 class Discriminator(nn.Module):
-    """Picture [B, 3, size, size] and any number of embeddings [B, T] → `DiscriminatorOutput`.
+    """Pictures [B, 3, size, size] and any number of embeddings [N, T] → `DiscriminatorOutput`.
 
-    The picture's features [B, 8·df_dim, 4, 4] are computed once for all the embeddings. The caption has a path of its
-    own, since the generator's mu is trained to please the generator.
+    The pictures' features [B, 8·df_dim, 4, 4] are computed once for all the embeddings; N < B judge the first N. The
+    caption has a path of its own, since the generator's mu is trained to please the generator.
     """
 
     def __init__(self, config: NetworkConfig, embedding_dim: int, size: int) -> None:
         super().__init__()
         spectral = config.spectral_norm
+        self.has_batch_norm = not spectral
         self.unconditional_weight = config.unconditional_weight
         self.encode = _picture_encoder(config, size)
         width = 8 * config.df_dim
@@ -133,7 +136,7 @@ class Discriminator(nn.Module):
             normalised(nn.Linear(embedding_dim, config.c_dim), spectral),
             nn.LeakyReLU(0.2, inplace=True),
         )
-        joint = nn.Conv2d(width + config.c_dim, width, 3, padding=1, bias=spectral)
+        joint = JointConv(width, config.c_dim, width, bias=spectral)
         self.conditional = nn.Sequential(
             critic_block(joint, spectral=spectral),
             normalised(nn.Conv2d(width, 1, 4), spectral),
@@ -147,7 +150,9 @@ class Discriminator(nn.Module):
 
     def forward(self, image: Tensor, *embeddings: Tensor) -> DiscriminatorOutput:
         features = self.encode(image)
-        conditional = tuple(self.conditional(tile(features, self.caption(embedding))) for embedding in embeddings)
+        first = cast("nn.Sequential", self.conditional[0])
+        joined = first[0](features, *map(self.caption, embeddings))
+        conditional = tuple(self.conditional[1:](first[1:](each)) for each in joined)
         return DiscriminatorOutput(conditional, self.unconditional(features) if self.unconditional else None)
 
 
@@ -170,10 +175,3 @@ def _picture_encoder(config: NetworkConfig, size: int) -> nn.Sequential:
         blocks.append(critic_block(nn.Conv2d(widths[-1], outputs, 3, padding=1, bias=spectral), spectral=spectral))
         widths.append(outputs)
     return nn.Sequential(*blocks)
-
-
-def tile(features: Tensor, vector: Tensor) -> Tensor:
-    """features [B, F, H, W], vector [B, C] → [B, F + C, H, W], the vector repeated at every place."""
-    height, width = features.shape[-2:]
-    repeated = vector.to(features.dtype)[:, :, None, None].expand(-1, -1, height, width)
-    return torch.cat([features, repeated], dim=1).contiguous(memory_format=torch.channels_last)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from stackgan.layers import UpBlock, fold, initialise, normalised
+from stackgan.layers import JointConv, UpBlock, fold, initialise, normalised
 from stackgan.networks import Discriminator, Stage1Generator, Stage2Generator
 from tests.stackgan.recipes import OURS, PAPER, PAPER_WIDTHS, network
 
@@ -116,6 +116,15 @@ def test_the_folded_kernel_equals_enlargement_and_convolution() -> None:
     plain = block.conv(nn.functional.interpolate(x, scale_factor=2.0))
     folded = nn.functional.conv_transpose2d(x, fold(block.conv.weight), stride=2, padding=1)
     assert torch.allclose(plain, folded, atol=1e-6)
+
+
+def test_joining_a_vector_equals_the_convolution_over_its_repetition() -> None:
+    joint, features, vectors = JointConv(5, 3, 4, bias=True), torch.randn(2, 5, 6, 4), torch.randn(2, 3)
+    repeated = vectors[:, :, None, None].expand(-1, -1, 6, 4)
+    plain = nn.functional.conv2d(torch.cat([features, repeated], dim=1), joint.weight, joint.bias, padding=1)
+    both, first = joint(features, vectors, vectors[:1])
+    assert torch.allclose(both, plain, atol=1e-6)
+    assert torch.allclose(first, plain[:1], atol=1e-6)
 
 
 @pytest.mark.parametrize("layer", [nn.Conv2d(5, 4, 3), nn.Linear(7, 4)], ids=["convolution", "linear"])
