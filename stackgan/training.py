@@ -105,12 +105,9 @@ class Trainer:
         self, pairs: Pairs, generated: Tensor
     ) -> tuple[Tensor, DiscriminatorOutput, DiscriminatorOutput]:
         config = self.config
-        # Cached: both passes share one normalisation of the weights.
+        # Cached: all passes share one normalisation of the weights.
         with parametrize.cached():
-            real: DiscriminatorOutput = self.discriminator(
-                augment(pairs.image, config.diffaugment), pairs.embedding, pairs.mismatched
-            )
-            fake: DiscriminatorOutput = self.discriminator(augment(generated, config.diffaugment), pairs.embedding)
+            real, fake = self._judge(pairs, generated)
             (matching, mismatched), (drawn,) = real.conditional, fake.conditional
             loss = matching_loss(matching, drawn, mismatched, pairs.valid, config.loss)
             if real.unconditional is not None and fake.unconditional is not None:
@@ -120,6 +117,21 @@ class Trainer:
             self.fabric.backward(loss)
         self.optimizer_d.step()
         return loss.detach(), real, fake
+
+    def _judge(self, pairs: Pairs, generated: Tensor) -> tuple[DiscriminatorOutput, DiscriminatorOutput]:
+        """D's verdicts on real pictures (matching, mismatched) and on `generated` ones (matching).
+
+        In one pass, unless batch norm is to see real and generated pictures apart.
+        """
+        names, size = self.config.diffaugment, len(generated)
+        pictures = augment(pairs.image, names), augment(generated, names)
+        if self.bare_discriminator.has_batch_norm:
+            real: DiscriminatorOutput = self.discriminator(pictures[0], pairs.embedding, pairs.mismatched)
+            return real, self.discriminator(pictures[1], pairs.embedding)
+        both = self.discriminator(torch.cat(pictures), pairs.embedding.repeat(2, 1), pairs.mismatched)
+        (matching, drawn), mismatched = both.conditional[0].split(size), both.conditional[1]
+        free = (None, None) if both.unconditional is None else both.unconditional.split(size)
+        return DiscriminatorOutput((matching, mismatched), free[0]), DiscriminatorOutput((drawn,), free[1])
 
     def _generator_phase(self, pairs: Pairs, generated: GeneratorOutput) -> tuple[Tensor, Tensor]:
         config = self.config
