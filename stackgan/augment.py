@@ -7,6 +7,7 @@ through. Colour changes are possible but contradict captions that name colours.
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 _SHIFT = 1 / 8  # of the side, at most
@@ -24,14 +25,11 @@ def _translation(image: Tensor) -> Tensor:
     """Shift by up to 1/8 of the side in both directions, gray moving in."""
     batch, _, size, _ = image.shape
     most = round(size * _SHIFT)
-    shift = torch.randint(-most, most + 1, (2, batch, 1), device=image.device)
-    source = torch.arange(size, device=image.device) + shift
-    inside = (source >= 0) & (source < size)
-    rows, columns = source.clamp(0, size - 1)
-    items = torch.arange(batch, device=image.device)[:, None, None]
-    moved = image.permute(0, 2, 3, 1)[items, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-    kept = inside[0][:, :, None] & inside[1][:, None, :]
-    return moved.masked_fill(~kept[:, None], 0.0)
+    # Numbers on the CPU, so that pictures are moved as whole rows and no device is waited for.
+    tops, lefts = torch.randint(0, 2 * most + 1, (2, batch), device="cpu").tolist()
+    wider = F.pad(image, [most] * 4).permute(0, 2, 3, 1).unbind()
+    moved = [picture[y : y + size, x : x + size] for picture, y, x in zip(wider, tops, lefts, strict=True)]
+    return torch.stack(moved).permute(0, 3, 1, 2)
 
 
 def _cutout(image: Tensor) -> Tensor:
