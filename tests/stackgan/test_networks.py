@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from stackgan.layers import JointConv, UpBlock, fold, initialise, normalised
+from stackgan.layers import JointConv, SpectralNorm, UpBlock, fold, initialise, normalised
 from stackgan.networks import Discriminator, Stage1Generator, Stage2Generator
 from tests.stackgan.recipes import OURS, PAPER, PAPER_WIDTHS, network
 
@@ -128,14 +128,14 @@ def test_joining_a_vector_equals_the_convolution_over_its_repetition() -> None:
 
 
 @pytest.mark.parametrize("layer", [nn.Conv2d(5, 4, 3), nn.Linear(7, 4)], ids=["convolution", "linear"])
-def test_spectral_norm_equals_torchs_in_values_gradients_and_state(layer: nn.Module) -> None:
+def test_spectral_norm_is_torchs_times_the_gain_in_values_gradients_and_state(layer: nn.Module) -> None:
     theirs: Any = spectral_norm(copy.deepcopy(layer))
     ours: Any = normalised(cast("Any", layer).to(memory_format=torch.channels_last), spectral=True)
     ours.load_state_dict(theirs.state_dict())
     for step in range(6):
         weights, gradients = [], []
-        for module in (ours, theirs):
-            weights.append(module.train(step < 4).weight)
+        for module, gain in ((ours, 1.0), (theirs, SpectralNorm.GAIN)):
+            weights.append(gain * module.train(step < 4).weight)
             (weights[-1].flatten() * torch.arange(weights[-1].numel())).sum().backward()
             parameter = module.parametrizations.weight.original
             gradients.append(parameter.grad)
@@ -144,6 +144,17 @@ def test_spectral_norm_equals_torchs_in_values_gradients_and_state(layer: nn.Mod
         assert torch.allclose(gradients[0], gradients[1], atol=1e-3, rtol=1e-4)
     for name, tensor in theirs.state_dict().items():
         assert torch.allclose(ours.state_dict()[name], tensor, atol=1e-6), name
+
+
+@torch.no_grad()
+def test_a_pictures_signal_keeps_its_scale_through_a_normalised_encoder() -> None:
+    encoder = Discriminator(network(df_dim=16, downsample="conv"), T, 64).encode
+    scales: list[float] = []
+    for block in encoder:
+        block.register_forward_hook(lambda *arguments: scales.append(float(arguments[2].std())))
+    initialise(encoder, "orthogonal")  # all singular values alike, so that the norm says all about the scale
+    encoder.eval()(torch.randn(8, 3, 64, 64))
+    assert scales[-1] > 0.7 * scales[0]
 
 
 @pytest.mark.parametrize("kind", ["normal", "xavier", "kaiming", "orthogonal"])
