@@ -83,11 +83,15 @@ class StackGAN:
         embeddings = self.encode(captions)
         return to_pictures(self.draw(embeddings, truncation * self.noise(len(captions), seed), stage))
 
-    def interpolate(self, first: str, second: str, steps: int, seed: int = 0, stage: int = 2) -> list[Image.Image]:
-        """`steps` pictures from one caption to another, all with the same noise."""
+    def interpolate(
+        self, first: str, second: str, steps: int, seed: int = 0, stage: int = 2, truncation: float = 1.0
+    ) -> list[Image.Image]:
+        """`steps` pictures from one caption to another, both included, all with the same noise: that of the first
+        picture that `generate` draws for the same seed and truncation."""
         ends = self.encode([first, second])
         embeddings = torch.stack([torch.lerp(ends[0], ends[1], weight) for weight in torch.linspace(0, 1, steps)])
-        return to_pictures(self.draw(embeddings, self.noise(1, seed).expand(steps, -1), stage))
+        noise = truncation * self.noise(1, seed)
+        return to_pictures(self.draw(embeddings, noise.expand(steps, -1), stage))
 
     def unknown_words(self, caption: str) -> list[str]:
         """Words of a caption that no training caption holds, each once, in their order: the model guesses at them.
