@@ -157,6 +157,19 @@ def generate(
     generate.animate(first, second, output, folder=model, seed=seed, stage=stage.stages[0], truncation=truncation)
 
 
+@app.command("export-onnx", rich_help_panel="Tools")
+def export_onnx(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where stage1.onnx and stage2.onnx go.")
+    ],
+    model: Model = None,
+) -> None:
+    """Write the generators as ONNX files, checked against PyTorch. Needs the extra `onnx`."""
+    from pipeline import export_onnx
+
+    export_onnx.run(output, model)
+
+
 def main() -> None:
     """Run the command line; what a user can mend ends in one line and exit code 1, Ctrl-C in 130, SIGTERM in 143."""
     # As an exception, so that temporary files are removed on the way out.

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from pipeline import console, params
+from pipeline import console
 from pipeline.files import atomic_write
-from pipeline.paths import Paths
 from pipeline.pictures import sheet
+from pipeline.shipped_model import model_folder
 from stackgan.errors import UserError
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def draw(
     else:
         titles = [row.title if len(stages) > 1 else row.sentence for row in rows]
         _save(sheet(drawn, row_titles=titles, tile=TILES[max(stages)]), output)
-    console.info(f"{len(rows) * number} pictures in {output}")
+    console.info(f"wrote {output}")
 
 
 def animate(
@@ -121,7 +121,7 @@ def animate(
     way = model.interpolate(first, second, STEPS, seed=seed, stage=stage, truncation=truncation)
     there = [END_MS, *[STEP_MS] * (STEPS - 2)]
     _save_animation([*way, *way[-2:0:-1]], [*there, END_MS, *there[1:]], output)
-    console.info(f"from one sentence to the other and back: {output}")
+    console.info(f"wrote {output}")
 
 
 def _lines(path: Path) -> list[str]:
@@ -151,13 +151,10 @@ def _checked(sentence: str, number: int) -> str:
 
 def _load(folder: Path | None, wanted: Sequence[str]) -> "StackGAN":
     """The model, and a warning for words that it never read."""
-    if folder is None:
-        if not params.PARAMS.exists():
-            raise UserError("there is no params.yaml here that names a model: give its folder, --model FOLDER")
-        folder = Paths(params.load().preset).stackgan
+    path = model_folder(folder)
     from stackgan import StackGAN  # here, since torch takes seconds and mistakes above deserve an answer at once
 
-    model = StackGAN.from_pretrained(folder)
+    model = StackGAN.from_pretrained(path)
     unknown = list(dict.fromkeys(word for sentence in wanted for word in model.unknown_words(sentence)))
     if unknown:
         more = f" and {len(unknown) - 10} more" if len(unknown) > 10 else ""

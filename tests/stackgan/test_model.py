@@ -43,10 +43,8 @@ def save_text_encoder(folder: Path, dim: int) -> None:
     encoder.save(folder)
 
 
-@pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def make_parts(root: Path) -> dict[str, Path]:
     """The folders that the pipeline's stages would have made: stage1, stage2, text_encoder."""
-    root = tmp_path_factory.mktemp("models")
     folders = {name: root / name for name in ("stage1", "stage2", "text_encoder")}
     for folder in folders.values():
         folder.mkdir()
@@ -62,11 +60,20 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return folders
 
 
-@pytest.fixture(scope="module")
-def folder(parts: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    shipped = tmp_path_factory.mktemp("shipped")
+def make_model(parts: dict[str, Path], shipped: Path) -> Path:
+    """A shipped model of these parts, in an existing folder."""
     ship({stage: parts[f"stage{stage}"] for stage in STAGES}, parts["text_encoder"], CAPTIONS, shipped)
     return shipped
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return make_parts(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def folder(parts: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_model(parts, tmp_path_factory.mktemp("shipped"))
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +148,12 @@ def test_interpolation_goes_from_one_caption_to_the_other(model: StackGAN) -> No
 def test_it_knows_which_words_it_never_read(model: StackGAN) -> None:
     assert model.unknown_words("A Small head, a purple head on a purple penguin") == ["purple", "on", "penguin"]
     assert model.unknown_words(CAPTIONS[0]) == []
+
+
+def test_interpolation_takes_truncated_noise(model: StackGAN) -> None:
+    way = model.interpolate(CAPTIONS[0], CAPTIONS[1], steps=2, seed=7, stage=1, truncation=0.3)
+    assert same(way[:1], model.generate(CAPTIONS[:1], seed=7, stage=1, truncation=0.3))
+    assert not same(way[:1], model.generate(CAPTIONS[:1], seed=7, stage=1))
 
 
 def test_batches_change_at_most_a_rounding(model: StackGAN, monkeypatch: pytest.MonkeyPatch) -> None:
