@@ -110,7 +110,7 @@ Model = Annotated[
 ]
 
 
-@app.command(rich_help_panel="Tools")
+@app.command("generate", rich_help_panel="Tools")
 def generate(
     sentences: Annotated[
         list[str] | None, typer.Argument(help="Sentences, each in quotes; - reads them from stdin, one a line.")
@@ -152,7 +152,7 @@ def generate(
         return
     if len(wanted) > 1 or number is not None or stage is StageChoice.both:
         raise UserError("--to animates one bird: give one sentence, one stage and no --number")
-    first, second = generate.sentences([wanted[0], to])
+    first, second = wanted[0], generate.checked(to, 2)
     output = output or Path("birds.gif")
     generate.animate(first, second, output, folder=model, seed=seed, stage=stage.stages[0], truncation=truncation)
 

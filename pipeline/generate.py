@@ -66,7 +66,7 @@ def sentences(given: Sequence[str], file: Path | None = None) -> list[str]:
     found += _lines(file) if file else []
     if not found:
         raise UserError("nothing to draw: give a sentence in quotes, --file FILE, or - to read from stdin")
-    return [_checked(sentence, number) for number, sentence in enumerate(found, start=1)]
+    return [checked(sentence, number) for number, sentence in enumerate(found, start=1)]
 
 
 def draw(
@@ -140,7 +140,8 @@ def _lines(path: Path) -> list[str]:
         raise UserError(f"{name} is not text in UTF-8: a sentence a line is wanted") from None
 
 
-def _checked(sentence: str, number: int) -> str:
+def checked(sentence: str, number: int) -> str:
+    """The sentence given as the `number`th on one line; an empty or an endless one is a `UserError`."""
     sentence = " ".join(sentence.split())
     if not sentence:
         raise UserError(f"sentence {number} is empty: describe a bird, as in 'a small red bird with a short beak'")

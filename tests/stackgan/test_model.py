@@ -47,7 +47,7 @@ def make_parts(root: Path) -> dict[str, Path]:
     """The folders that the pipeline's stages would have made: stage1, stage2, text_encoder."""
     folders = {name: root / name for name in ("stage1", "stage2", "text_encoder")}
     for folder in folders.values():
-        folder.mkdir()
+        folder.mkdir(parents=True)
     torch.manual_seed(0)
     first = Stage1Generator(network(), DIM)
     generators: dict[int, Generator] = {1: first, 2: Stage2Generator(network(), DIM, first)}
