@@ -145,11 +145,13 @@ def test_mistakes_are_one_line_before_anything_is_drawn(
     assert [path.name for path in Path().iterdir()] == ["file"]
 
 
-def test_a_folder_that_cannot_be_written_is_told_before_drawing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_written_is_told_before_drawing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write anywhere
-    status, told = run(RED, "-o", "birds/red.png")
-    assert status == 1
-    assert "cannot be written" in told
+    with pytest.raises(UserError, match="cannot be written: check the permissions"):
+        generate.draw([RED], tmp_path / "birds" / "red.png", folder=tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe bird", b"a" * 1_000_001])
