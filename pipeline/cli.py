@@ -8,7 +8,9 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable
+from enum import StrEnum
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, TextIO
 
 import typer
@@ -89,6 +91,84 @@ def embed_text(
     from pipeline import embed_text, params
 
     embed_text.run(params.load(preset, overrides or ()), texts, nearest)
+
+
+class StageChoice(StrEnum):
+    """What `generate` draws with."""
+
+    one = "1"
+    two = "2"
+    both = "both"
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        return (1, 2) if self is StageChoice.both else (int(self),)
+
+
+Model = Annotated[
+    Path | None,
+    typer.Option("--model", metavar="FOLDER", help="The trained model. [default: models/PRESET/stackgan]"),
+]
+
+
+@app.command("generate", rich_help_panel="Tools")
+def generate(
+    sentences: Annotated[
+        list[str] | None, typer.Argument(help="Sentences, each in quotes; - reads them from stdin, one a line.")
+    ] = None,
+    file: Annotated[Path | None, typer.Option(metavar="FILE", help="A file of sentences, one a line.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            help="A sheet (.png, .jpg, .webp), a folder for single pictures, or with --to an animation (.gif, .webp). "
+            "[default: birds.png, birds.gif]",
+        ),
+    ] = None,
+    number: Annotated[
+        int | None,
+        typer.Option("--number", "-n", metavar="N", min=1, max=50, help="Pictures of each sentence. [default: 4]"),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, max=2**32 - 1, help="Another seed, other birds.")] = 0,
+    stage: Annotated[StageChoice, typer.Option(help="1 draws at 64×64, 2 at 256×256.")] = StageChoice.two,
+    truncation: Annotated[
+        float, typer.Option(metavar="X", min=0, max=1, help="Scale of the noise: less noise, less variety.")
+    ] = 1.0,
+    to: Annotated[
+        str | None, typer.Option(metavar="SENTENCE", help="Animate one bird from the sentence given to this one.")
+    ] = None,
+    model: Model = None,
+) -> None:
+    """Draw birds from sentences: `stackgan generate "a small bird with a gray head"`."""
+    from pipeline import generate
+
+    wanted = generate.sentences(sentences or (), file)
+    if to is None:
+        output, number = output or Path("birds.png"), number or 4
+        generate.draw(
+            wanted, output, folder=model, number=number, seed=seed, stages=stage.stages, truncation=truncation
+        )
+        return
+    if len(wanted) > 1 or number is not None or stage is StageChoice.both:
+        raise UserError("--to animates one bird: give one sentence, one stage and no --number")
+    first, second = wanted[0], generate.checked(to, 2)
+    output = output or Path("birds.gif")
+    generate.animate(first, second, output, folder=model, seed=seed, stage=stage.stages[0], truncation=truncation)
+
+
+@app.command("export-onnx", rich_help_panel="Tools")
+def export_onnx(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where stage1.onnx and stage2.onnx go.")
+    ],
+    model: Model = None,
+) -> None:
+    """Write the generators as ONNX files, checked against PyTorch. Needs the extra `onnx`."""
+    from pipeline import export_onnx
+
+    export_onnx.run(output, model)
 
 
 def main() -> None:
