@@ -45,15 +45,17 @@ def run(params: "Params") -> None:
     device = fabric(params.runtime.model_copy(update={"devices": 1})).device
     panel = load_panel(require(paths.judge, made_by="judge"), config, device)
     stages = {stage: require(paths.stage(stage), made_by=f"stage{stage}") for stage in STAGES}
+    text_encoder = require(paths.text_encoder, made_by="text_encoder")
+    shards = {stage: require(paths.shards(size), made_by=f"shard@{size}") for stage, size in STAGE_SIZES.items()}
+    z_dim = load_card(stages[1], 1).network.z_dim
+    exams = {stage: Exam(stage, shards[stage], panel, config, z_dim) for stage in STAGES}
+    captions = [caption for picture in exams[1].train.pictures for caption in picture["captions"]]
     with atomic_folder(paths.stackgan) as folder:
         # What is measured is what is shipped: the model is loaded as a user will load it.
-        ship(stages, require(paths.text_encoder, made_by="text_encoder"), folder)
+        ship(stages, text_encoder, captions, folder)
         model = StackGAN.from_pretrained(folder, device)
-        exams = {}
         results: Scores = {"real": {}}
-        for stage in STAGES:
-            shards = require(paths.shards(STAGE_SIZES[stage]), made_by=f"shard@{STAGE_SIZES[stage]}")
-            exam = exams[stage] = Exam(stage, shards, panel, config, model.z_dim)
+        for stage, exam in exams.items():
             results[f"stage{stage}"] = exam.grade(artist(model.generators[stage]))
             blank = untrained(stages[stage], stage, config.seed).to(device)
             results[f"stage{stage}"]["untrained"] = exam.grade_first_round(artist(blank))
@@ -63,7 +65,7 @@ def run(params: "Params") -> None:
         results["protocol"] = protocol(exams[1], config)
         with atomic_folder(paths.evaluate_report) as report:
             write_json(report / "figures.json", results)
-            Sheets(report, model, exams[2], paths.shards(STAGE_SIZES[2])).write()
+            Sheets(report, model, exams[2], shards[2]).write()
         (folder / "README.md").write_text(model_card(params.preset, model, exams[1], results))
     write_json(paths.evaluate_metrics, summary(results))
     for line in lines(results):

@@ -4,12 +4,13 @@ config.json             the networks' shapes, Stage by Stage
 stage1.safetensors      weights of the generators (averaged over training)
 stage2.safetensors
 text_encoder/           see `stackgan.text`
+words.txt               the words of the training captions
 README.md               the model card
 """
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -23,8 +24,9 @@ from stackgan import text
 from stackgan.checkpoint import GENERATOR, StageCard, load_card
 from stackgan.errors import UserError
 from stackgan.networks import Generator, Stage1Generator, Stage2Generator
+from stackgan.vocabulary import Vocabulary
 
-CONFIG, TEXT_ENCODER, WEIGHTS = "config.json", "text_encoder", "stage{}.safetensors"
+CONFIG, TEXT_ENCODER, WEIGHTS, WORDS = "config.json", "text_encoder", "stage{}.safetensors", "words.txt"
 STAGES = (1, 2)
 BATCH_SIZE = 16
 
@@ -33,11 +35,17 @@ class StackGAN:
     """Draws birds from captions; see `from_pretrained` and `generate`."""
 
     def __init__(
-        self, text_encoder: text.TextEncoder, stage1: Stage1Generator, stage2: Stage2Generator, z_dim: int
+        self,
+        text_encoder: text.TextEncoder,
+        stage1: Stage1Generator,
+        stage2: Stage2Generator,
+        z_dim: int,
+        vocabulary: Vocabulary,
     ) -> None:
         self.text_encoder = text_encoder
         self.generators: dict[int, Generator] = {1: stage1, 2: stage2}
         self.z_dim = z_dim
+        self.vocabulary = vocabulary
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, device: str | torch.device | None = None) -> "StackGAN":
@@ -58,7 +66,8 @@ class StackGAN:
             raise UserError(
                 f"{folder}: the text encoder gives {encoder.dim} dimensions, Stage I wants {cards[1].embedding_dim}"
             )
-        return cls(encoder, stage1.to(device), stage2.to(device), cards[1].network.z_dim)
+        vocabulary = Vocabulary.load(folder / WORDS)
+        return cls(encoder, stage1.to(device), stage2.to(device), cards[1].network.z_dim, vocabulary)
 
     def generate(
         self, captions: Sequence[str], seed: int = 0, stage: int = 2, truncation: float = 1.0
@@ -79,6 +88,13 @@ class StackGAN:
         ends = self.encode([first, second])
         embeddings = torch.stack([torch.lerp(ends[0], ends[1], weight) for weight in torch.linspace(0, 1, steps)])
         return to_pictures(self.draw(embeddings, self.noise(1, seed).expand(steps, -1), stage))
+
+    def unknown_words(self, caption: str) -> list[str]:
+        """Words of a caption that no training caption holds, each once, in their order: the model guesses at them.
+
+        A caption of nothing but white space is a `UserError`.
+        """
+        return self.vocabulary.unknown(caption)
 
     def encode(self, captions: Sequence[str]) -> Tensor:
         """Embeddings float32 [N, T] of captions."""
@@ -114,13 +130,15 @@ def to_pictures(images: Tensor) -> list[Image.Image]:
     return [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in images]
 
 
-def ship(stages: dict[int, Path], text_encoder: Path, folder: Path) -> None:
-    """Put a model into `folder`, which exists: from the model folders of both stages and that of the text encoder."""
+def ship(stages: dict[int, Path], text_encoder: Path, captions: Iterable[str], folder: Path) -> None:
+    """Put a model into `folder`, which exists: from the model folders of both stages, that of the text encoder, and the
+    captions that it was trained on."""
     cards = {f"stage{stage}": load_card(stages[stage], stage).model_dump() for stage in STAGES}
     (folder / CONFIG).write_text(json.dumps(cards, indent=2) + "\n")
     for stage in STAGES:
         shutil.copyfile(stages[stage] / GENERATOR, folder / WEIGHTS.format(stage))
     shutil.copytree(text_encoder, folder / TEXT_ENCODER)
+    Vocabulary.of(captions).save(folder / WORDS)
 
 
 def _read_cards(path: Path) -> dict[int, StageCard]:

@@ -98,6 +98,7 @@ def test_it_measures_draws_and_ships(project: Path) -> None:
 
     model = StackGAN.from_pretrained(PATHS.stackgan, "cpu")
     assert model.generate(["a bird with a red head"])[0].size == (256, 256)
+    assert model.unknown_words("a bird with a red head and purple wings") == ["purple", "wings"]
     card = (PATHS.stackgan / "README.md").read_text()
     assert "none of which it saw in training" in card
     assert f"{results['stage2']['test']['fid']:.1f}" in card

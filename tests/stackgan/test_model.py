@@ -65,7 +65,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def folder(parts: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     shipped = tmp_path_factory.mktemp("shipped")
-    ship({stage: parts[f"stage{stage}"] for stage in STAGES}, parts["text_encoder"], shipped)
+    ship({stage: parts[f"stage{stage}"] for stage in STAGES}, parts["text_encoder"], CAPTIONS, shipped)
     return shipped
 
 
@@ -103,6 +103,7 @@ def test_the_folder_alone_is_enough_wherever_it_lies(folder: Path, model: StackG
         "stage1.safetensors",
         "stage2.safetensors",
         "text_encoder",
+        "words.txt",
     ]
     again = stackgan.StackGAN.from_pretrained(str(moved))
     assert same(again.generate(CAPTIONS, seed=3), model.generate(CAPTIONS, seed=3))
@@ -137,6 +138,11 @@ def test_interpolation_goes_from_one_caption_to_the_other(model: StackGAN) -> No
     assert same(way[-1:], model.generate(CAPTIONS[1:2], seed=7, stage=1))
 
 
+def test_it_knows_which_words_it_never_read(model: StackGAN) -> None:
+    assert model.unknown_words("A Small head, a purple head on a purple penguin") == ["purple", "on", "penguin"]
+    assert model.unknown_words(CAPTIONS[0]) == []
+
+
 def test_batches_change_at_most_a_rounding(model: StackGAN, monkeypatch: pytest.MonkeyPatch) -> None:
     embeddings, noise = torch.randn(5, DIM), torch.randn(5, 8)
     whole = model.draw(embeddings, noise, 1)
@@ -160,6 +166,7 @@ def test_mistakes_are_user_errors(model: StackGAN, folder: Path, tmp_path: Path)
         ("config.json", "nonsense"),
         ("stage1.safetensors", "nonsense"),
         ("stage2.safetensors", None),
+        ("words.txt", None),
     ],
 )
 def test_a_broken_folder_is_a_user_error(folder: Path, tmp_path: Path, file: str, content: str | None) -> None:
