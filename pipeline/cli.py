@@ -47,10 +47,11 @@ STAGES = {
 
 def _stage_command(name: str) -> Callable[[Preset, Overrides], None]:
     def command(preset: Preset = None, overrides: Overrides = None) -> None:
-        from pipeline import params
+        from pipeline import durations, params
 
         loaded = params.load(preset, overrides or ())  # before the slow import: a typo is named at once
-        import_module(f"pipeline.{name.replace('-', '_')}").run(loaded)
+        with durations.recorded(name, loaded.preset):
+            import_module(f"pipeline.{name.replace('-', '_')}").run(loaded)
 
     return command
 
@@ -68,10 +69,12 @@ def shard(
     overrides: Overrides = None,
 ) -> None:
     """Pack crops, captions and embeddings into WebDataset tars. Writes data/PRESET/shards/SIZE."""
-    from pipeline import params, shard
+    from pipeline import durations, params, shard
 
-    for each in [size] if size else shard.SIZES:
-        shard.run(params.load(preset, overrides or ()), each)
+    loaded = params.load(preset, overrides or ())
+    with durations.recorded("shard", loaded.preset):
+        for each in [size] if size else shard.SIZES:
+            shard.run(loaded, each)
 
 
 _register_stages()
@@ -88,6 +91,14 @@ def embed_text(
     from pipeline import embed_text, params
 
     embed_text.run(params.load(preset, overrides or ()), texts, nearest)
+
+
+@app.command(rich_help_panel="Tools")
+def doctor() -> None:
+    """Tell whether a run can start here, what `dvc repro` would do and about how long. Changes nothing."""
+    from pipeline import doctor
+
+    doctor.run()
 
 
 def main() -> None:
