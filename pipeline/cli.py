@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, TextIO
 
 import typer
@@ -91,6 +92,24 @@ def embed_text(
     from pipeline import embed_text, params
 
     embed_text.run(params.load(preset, overrides or ()), texts, nearest)
+
+
+Model = Annotated[
+    Path | None,
+    typer.Option("--model", metavar="FOLDER", help="The trained model. [default: models/PRESET/stackgan]"),
+]
+
+
+@app.command(rich_help_panel="Tools")
+def demo(
+    model: Model = None,
+    host: Annotated[str, typer.Option(help="Address to serve at; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to serve at.")] = 7860,
+) -> None:
+    """Draw birds in the browser: a web page, served from this machine to itself alone. Needs the extra `demo`."""
+    from pipeline import demo
+
+    demo.run(model, host, port)
 
 
 @app.command(rich_help_panel="Tools")
