@@ -88,6 +88,16 @@ def run(folder: Path | None = None, host: str = "127.0.0.1", port: int = 7860) -
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # some of Gradio reads this alone, when it is imported
     page = build(studio)
     try:
+        console.info(f"the demo is at {_launch(page, host, port)} (Ctrl-C ends it)")
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
+    finally:
+        page.close(verbose=False)
+
+
+def _launch(page: "gradio.Blocks", host: str, port: int) -> str:
+    """Serve the page in the background; its address."""
+    try:
         _, url, _ = page.launch(
             server_name=host,
             server_port=port,
@@ -101,11 +111,11 @@ def run(folder: Path | None = None, host: str = "127.0.0.1", port: int = 7860) -
             theme=_theme(),
             css=_STYLE,
         )
-        console.info(f"the demo is at {url} (Ctrl-C ends it)")
-        with suppress(KeyboardInterrupt):
-            threading.Event().wait()
-    finally:
-        page.close(verbose=False)
+    except Exception as error:  # Gradio asks the page from itself first, and has a type of error for each failure
+        raise UserError(
+            f"the page could not be served at {host}:{port} ({error}): unset HTTP_PROXY, or wait for a less busy machine"
+        ) from error
+    return str(url)
 
 
 def build(studio: Studio) -> "gradio.Blocks":
