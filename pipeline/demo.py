@@ -113,7 +113,7 @@ def _launch(page: "gradio.Blocks", host: str, port: int) -> str:
         )
     except Exception as error:  # Gradio asks the page from itself first, and has a type of error for each failure
         raise UserError(
-            f"the page could not be served at {host}:{port} ({error}): unset HTTP_PROXY, or wait for a less busy machine"
+            f"{host}:{port} could not be served ({error}): unset HTTP_PROXY, or try when the machine is less busy"
         ) from error
     return str(url)
 
