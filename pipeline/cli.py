@@ -50,10 +50,11 @@ STAGES = {
 
 def _stage_command(name: str) -> Callable[[Preset, Overrides], None]:
     def command(preset: Preset = None, overrides: Overrides = None) -> None:
-        from pipeline import params
+        from pipeline import durations, params
 
         loaded = params.load(preset, overrides or ())  # before the slow import: a typo is named at once
-        import_module(f"pipeline.{name.replace('-', '_')}").run(loaded)
+        with durations.recorded(name, loaded.preset):
+            import_module(f"pipeline.{name.replace('-', '_')}").run(loaded)
 
     return command
 
@@ -71,10 +72,12 @@ def shard(
     overrides: Overrides = None,
 ) -> None:
     """Pack crops, captions and embeddings into WebDataset tars. Writes data/PRESET/shards/SIZE."""
-    from pipeline import params, shard
+    from pipeline import durations, params, shard
 
-    for each in [size] if size else shard.SIZES:
-        shard.run(params.load(preset, overrides or ()), each)
+    loaded = params.load(preset, overrides or ())
+    with durations.recorded("shard", loaded.preset):
+        for each in [size] if size else shard.SIZES:
+            shard.run(loaded, each)
 
 
 _register_stages()
@@ -169,6 +172,26 @@ def export_onnx(
     from pipeline import export_onnx
 
     export_onnx.run(output, model)
+
+
+@app.command(rich_help_panel="Tools")
+def demo(
+    model: Model = None,
+    host: Annotated[str, typer.Option(help="Address to serve at; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to serve at.")] = 7860,
+) -> None:
+    """Draw birds in the browser: a web page, served from this machine to itself alone. Needs the extra `demo`."""
+    from pipeline import demo
+
+    demo.run(model, host, port)
+
+
+@app.command(rich_help_panel="Tools")
+def doctor() -> None:
+    """Tell whether a run can start here, what `dvc repro` would do and about how long. Changes nothing."""
+    from pipeline import doctor
+
+    doctor.run()
 
 
 def main() -> None:

@@ -1,0 +1,49 @@
+"""How long each stage took on this machine when `dvc repro` last ran it whole: what `doctor` can honestly promise.
+
+Kept in .cache/durations.json, seconds by preset and stage; Git and DVC know nothing of it.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.files import write_json
+from pipeline.paths import Paths, project_root
+
+Seconds = dict[str, float]
+
+
+@contextmanager
+def recorded(command: str, preset: str) -> Iterator[None]:
+    """Record how long the block takes if DVC runs it as a stage and it ends well.
+
+    A run by hand may try other parameters, and one that finds a checkpoint may do only the rest: neither counts.
+    """
+    stage = os.environ.get("DVC_STAGE")
+    resumed = any(Paths.checkpoints(command, "").glob("*"))
+    start = time.monotonic()
+    yield
+    if stage and not resumed:
+        known = _read()
+        known.setdefault(preset, {})[stage] = round(time.monotonic() - start, 1)
+        write_json(_file(), known)
+
+
+def of_stages(preset: str) -> Seconds:
+    """Seconds by DVC's name of the stage, as in shard@64; empty where no stage of the preset ran yet."""
+    return _read().get(preset, {})
+
+
+def _read() -> dict[str, Seconds]:
+    try:
+        known: dict[str, Seconds] = json.loads(_file().read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return known
+
+
+def _file() -> Path:
+    return project_root() / ".cache" / "durations.json"
