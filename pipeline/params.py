@@ -102,7 +102,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _parse(text: str) -> Any:
-    """A YAML value; a bad one is a `YAMLError` or, where a number, a date or its depth is out of bounds, a `ValueError`.
+    """A YAML value; a bad one is a `YAMLError` or, with numbers, dates or a depth out of range, a `ValueError`.
 
     YAML 1.2, as DVC writes it: PyYAML would read 1e-05 as a string and `no` as False.
     """
