@@ -204,7 +204,7 @@ def _split_list(texts: Zip, split: str) -> Iterator[tuple[str, int]]:
             raise UserError(f"{texts.path}: {file} holds a {type(values).__name__}, not a list")
         for place, value in enumerate(values, start=1):
             if not fits(value):
-                kind = type(value).__name__
+                kind = type(value).__name__.strip("_").lower()
                 raise UserError(
                     f"{texts.path}: {file}, entry {place} is no picture's, but a wrong value of type {kind}"
                 )

@@ -86,7 +86,7 @@ CASES: dict[str, tuple[str, str, str]] = {
     "an alias of itself": (
         "seed: 0",
         "seed: &a [*a]",
-        "params.yaml: seed: input should be a valid integer, not [[...]]",
+        "params.yaml: seed: input should be a valid integer, not [[[...]]]",
     ),
     "brackets without end": ("seed: 0", f"seed: {'[' * 5000}{']' * 5000}", f"{BAD_YAML}its brackets nest too deep"),
     "blocks without end": (
@@ -108,7 +108,7 @@ OVERRIDES = {
     "stage1.epochs.x=3": "override 'stage1.epochs.x=3': 'epochs' is a value and has no parts",
     "stage1=3": "presets/sample.yaml: stage1: input should be a valid dictionary…, not 3",
     "seed=2001-99-99": "override 'seed=2001-99-99': '2001-99-99' is not valid YAML",
-    f"seed={'[' * 5000}": "override 'seed=[[[[[[[…]': '[[[[…' is not valid YAML",
+    f"seed={'[' * 5000}": "override 'seed=[[[[[[[…[': '[[[[…' is not valid YAML",
     "seed=\x1b[2J": "override 'seed=\\x1b[2J': '\\x1b[2J' is not valid YAML",
 }
 
