@@ -181,9 +181,9 @@ def open_picture(content: bytes, name: str) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the library's remarks on what it could read all the same, and on size
             image = Image.open(io.BytesIO(content), formats=_FORMATS)
-        if max(image.size) > _MOST_PIXELS:
-            raise Image.DecompressionBombError(f"{image.width} × {image.height} pixels are too many")
-        image.load()
+            if max(image.size) > _MOST_PIXELS:
+                raise Image.DecompressionBombError(f"{image.width} × {image.height} pixels are too many")
+            image.load()
     except _PICTURE_ERRORS as error:
         reason = "no picture at all" if isinstance(error, UnidentifiedImageError) else error
         raise UserError(f"{name}: unreadable picture ({reason})") from error

@@ -17,7 +17,7 @@ from stackgan.errors import UserError
 
 
 def load_pickle(content: bytes, name: str) -> Any:
-    """Unpickle what Python 2 or 3 wrote, if it holds nothing but lists, tuples, numbers, strings and plain arrays.
+    """Unpickle what Python 2 or 3 wrote, if it holds nothing but lists, tuples, numbers, strings and arrays of numbers.
 
     Byte strings become latin-1 text. Anything else, above all a call of any function, is a `UserError` that starts with
     `name`; so is a pickle whose line endings were converted, as a text-mode transfer does. What comes takes no more
@@ -46,7 +46,7 @@ class _Kind:
     """Stands for `numpy.dtype`, whose own state can make NumPy read memory that is not its own."""
 
     def __init__(self, code: str, *_: object) -> None:
-        if not re.fullmatch(r"[biufSU][1-9]\d{0,5}", code):
+        if not re.fullmatch(r"[biuf]\d\d?", code):
             raise ValueError(f"an array of {code!r}")
         self.dtype = np.dtype(code)
 
