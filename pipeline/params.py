@@ -142,8 +142,10 @@ def _describe(error: ValidationError, preset_file: Path, specific: dict[str, Any
 def _problem(problem: Any, preset_file: Path, specific: dict[str, Any]) -> str:
     message = problem["msg"][0].lower() + problem["msg"][1:]
     location = [str(part) for part in problem["loc"]]
-    if problem["type"] == "value_error":  # a check of our own, which names the key
-        return ": ".join([*location, message.removeprefix("value error, ")])
+    if problem["type"] == "value_error":  # a check of our own, whose message begins with the key
+        message = message.removeprefix("value error, ")
+        file = preset_file if (location or message.split())[0] in specific else PARAMS
+        return ": ".join([str(file), *location, message])
     # A tagged union puts the tag into the path, which is no key of the file.
     keys = [part for index, part in enumerate(location) if not (index == 1 and location[0] == "source")]
     file = preset_file if keys[0] in specific else PARAMS

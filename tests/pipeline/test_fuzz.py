@@ -49,9 +49,10 @@ def damaged_tar(content: bytes, rng: random.Random) -> bytes:
     """Damage in a header with its checksum made right again, so that it gets past the first look; or anywhere."""
     if rng.random() < 0.3:
         return damaged(content, rng)
-    start = 512 * rng.randrange(len(content) // 512)
-    header = bytearray(damaged(content[start : start + 512], rng)[:512].ljust(512, b"\0"))
-    return content[:start] + signed(header) + content[start + 512 :]
+    start = rng.choice([at for at in range(0, len(content), 512) if content[at + 257 : at + 262] == b"ustar"])
+    telling = 157  # name, mode, owner, size, time, checksum, kind
+    header = bytearray(damaged(content[start : start + telling], rng)[:telling].ljust(telling, b"\0"))
+    return content[:start] + signed(header + content[start + telling : start + 512]) + content[start + 512 :]
 
 
 def read_tar(path: Path, content: bytes) -> None:
@@ -151,7 +152,7 @@ TARGETS = {
 
 
 @pytest.mark.parametrize("name", TARGETS)
-@pytest.mark.parametrize("cases", [200, pytest.param(10_000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("cases", [2_000, pytest.param(50_000, marks=pytest.mark.soak)])
 def test_damage_is_read_or_named(name: str, cases: int, tmp_path: Path) -> None:
     tiny(2).save(tmp_path)
     path, target, rng = tmp_path / IMAGES_ARCHIVE, TARGETS[name], random.Random(f"{name} {cases}")
@@ -168,4 +169,4 @@ def test_damage_is_read_or_named(name: str, cases: int, tmp_path: Path) -> None:
         except BaseException as error:
             error.add_note(f"case {case}: {content!r}")
             raise
-    assert errors > cases // 10  # else the damage does not reach what it should
+    assert errors > cases // 20  # else the damage does not reach what it should

@@ -46,11 +46,11 @@ CASES: dict[str, tuple[str, str, str]] = {
         "kl_weight: yes",
         "params.yaml: kl_weight: input should be a valid number…, not 'yes'",
     ),
-    "true for a number": ("kl_weight: 0.02", "kl_weight: true", "kl_weight cannot be true or false"),
+    "true for a number": ("kl_weight: 0.02", "kl_weight: true", "params.yaml: kl_weight cannot be true or false"),
     "true for an integer in a section": (
         "  samples_per_shard: 256",
         "  samples_per_shard: true",
-        "shard: samples_per_shard cannot be true or false",
+        "params.yaml: shard: samples_per_shard cannot be true or false",
     ),
     "a section that is a list": (
         "evaluate:\n",
@@ -64,7 +64,11 @@ CASES: dict[str, tuple[str, str, str]] = {
     ),
     "an impossible date": ("seed: 0", "seed: 2001-99-99", f"{BAD_YAML}month must be in 1..12…"),
     "a number of 5,000 digits": ("seed: 0", f"seed: {'9' * 5000}", f"{BAD_YAML}Exceeds the limit (4300 digits)…"),
-    "an augmentation twice": ("[translation, cutout]", "[cutout, cutout]", "diffaugment names an augmentation twice"),
+    "an augmentation twice": (
+        "[translation, cutout]",
+        "[cutout, cutout]",
+        "params.yaml: diffaugment names an augmentation twice",
+    ),
     "tab": ("  crop:", "\tcrop:", f"{BAD_YAML}while scanning for the next token found character '\\t'…"),
     "no space after the colon": ("seed: 0", "seed:0", f"{BAD_YAML}while scanning a simple key {LINE}…"),
     "duplicate key": (
