@@ -115,7 +115,7 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "weights: another shape": (
         edit_weights(lambda tensors: tensors.update({"to_rgb.weight": torch.zeros(3, 1, 3, 3)})),
-        UNFIT + "to_rgb.weight has the shape [3, 1, 3, 3], not [3, 4, 3, 3]" + ADVICE,
+        UNFIT + "to_rgb.weight has the shape [3, 1, 3, 3], not [3, 2, 3, 3]" + ADVICE,
     ),
     "weights: those of the other stage": (
         lambda folder: shutil.copy(folder / "stage2.safetensors", folder / "stage1.safetensors"),
