@@ -7,7 +7,7 @@ run finds its own checkpoint and never another's.
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from pipeline import console
 from pipeline.files import atomic_file, sha256
 from pipeline.paths import Paths
+from stackgan.errors import UserError
 
 KEPT = 2
 
@@ -54,6 +55,21 @@ class Checkpoints:
             else:
                 return state
         return None
+
+    def restore(self, put: Callable[[dict[str, Any]], None]) -> bool:
+        """Give the newest checkpoint to `put`; False where there is none. One that does not fit is a `UserError`."""
+        state = self.load()
+        if state is None:
+            return False
+        try:
+            put(state)
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"{self.folder}: the checkpoint does not fit this training ({type(error).__name__}: {reason}): "
+                "delete the folder to begin anew"
+            ) from error
+        return True
 
     def remove(self) -> None:
         """Forget a run that has ended well."""

@@ -174,7 +174,7 @@ def export_onnx(
     export_onnx.run(output, model)
 
 
-@app.command(rich_help_panel="Tools")
+@app.command("demo", rich_help_panel="Tools")
 def demo(
     model: Model = None,
     host: Annotated[str, typer.Option(help="Address to serve at; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
@@ -186,7 +186,7 @@ def demo(
     demo.run(model, host, port)
 
 
-@app.command(rich_help_panel="Tools")
+@app.command("doctor", rich_help_panel="Tools")
 def doctor() -> None:
     """Tell whether a run can start here, what `dvc repro` would do and about how long. Changes nothing."""
     from pipeline import doctor

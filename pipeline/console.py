@@ -9,19 +9,29 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 T = TypeVar("T")
 
+_LONGEST = 2000
+
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def info(message: str) -> None:
-    console.print(message, markup=False)
+    console.print(visible(message), markup=False)
 
 
 def warn(message: str) -> None:
-    console.print(f"warning: {message}", style="yellow", markup=False)
+    console.print(f"warning: {visible(message)}", style="yellow", markup=False)
 
 
 def error(message: str) -> None:
-    console.print(f"error: {message}", style="bold red", markup=False)
+    console.print(f"error: {visible(message)}", style="bold red", markup=False)
+
+
+def visible(text: str) -> str:
+    """The text with what could steer a terminal as escapes, `\\x1b` and the like; cut where it is endless."""
+    shown = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in shown
+    )
 
 
 def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:

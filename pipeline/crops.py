@@ -7,6 +7,8 @@ what the frame leaves of the square is squeezed into a square.
 
 import io
 import os
+import struct
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -35,7 +37,21 @@ cv2.setNumThreads(1)  # there is a process for every core already
 Pixels = NDArray[np.uint8]
 
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF")  # whatever the suffix says; none that runs another program
+_MOST_PIXELS = 8192  # a side; CUB's have 500. The square around a bird as long as that still fits into memory
+_ORIENTATION = 0x0112  # EXIF tag
 _CHUNK = 32
+_PICTURE_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    ArithmeticError,
+    TypeError,
+    KeyError,
+    IndexError,
+    struct.error,
+    MemoryError,
+    Image.DecompressionBombError,
+)
 
 
 def load_crops(
@@ -157,17 +173,32 @@ def clip_box(box: Box, width: int, height: int) -> Box | None:
 
 
 def open_picture(content: bytes, name: str) -> Image.Image:
-    """Decode a picture whole; a truncated or foreign one is a `UserError` that starts with `name`.
+    """Decode a picture whole; a truncated, foreign or huge one is a `UserError` that starts with `name`.
 
     Its orientation tag is not applied: CUB's boxes refer to the pixels as they are stored.
     """
     try:
-        image = Image.open(io.BytesIO(content), formats=_FORMATS)
-        image.load()
-    except (OSError, SyntaxError, ValueError, ArithmeticError, Image.DecompressionBombError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the library's remarks on what it could read all the same, and on size
+            image = Image.open(io.BytesIO(content), formats=_FORMATS)
+            if max(image.size) > _MOST_PIXELS:
+                raise Image.DecompressionBombError(f"{image.width} × {image.height} pixels are too many")
+            image.load()
+    except _PICTURE_ERRORS as error:
         reason = "no picture at all" if isinstance(error, UnidentifiedImageError) else error
         raise UserError(f"{name}: unreadable picture ({reason})") from error
     return image
+
+
+def orientation(image: Image.Image) -> int:
+    """How the camera was held, 1 to 8 as EXIF numbers it; 1, upright, where the picture says nothing or nonsense."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            value = image.getexif().get(_ORIENTATION, 1)
+    except _PICTURE_ERRORS:
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def to_rgb(image: Image.Image) -> Pixels:
@@ -175,4 +206,6 @@ def to_rgb(image: Image.Image) -> Pixels:
     if image.mode.startswith("I"):
         grey = np.clip(np.asarray(image).astype(np.int64) >> 8, 0, 255).astype(np.uint8)
         image = Image.fromarray(grey)
+    if image.mode == "P":  # by way of RGBA, since a palette may be transparent in parts
+        image = image.convert("RGBA")
     return np.asarray(image.convert("RGB"))

@@ -6,20 +6,21 @@ species; its tables must agree with each other and with the captions archive, el
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 
-from pipeline.archives import Tar, Zip, load_pickle, open_tar, open_zip
+from pipeline.archives import Tar, Zip, open_tar, open_zip
 from pipeline.manifest import Box, Picture
+from pipeline.pickles import load_pickle
 from pipeline.source_config import ArchivesSource, FlockSource
 from stackgan.errors import UserError
 
 ROOT = "CUB_200_2011"
 SPLITS = ("train", "test")
+_DIGITS = 9  # of the numbers in the tables
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ def read_dataset(raw: Path, source: ArchivesSource | FlockSource) -> list[Pictur
 def read(images: Tar, captions: Path) -> Dataset:
     """Read all tables and captions; see the module on what is checked."""
     species = {number: name for number, (name,) in _table(images, "classes.txt", 1).items()}
+    if not species:
+        raise UserError(f"{images.path}: classes.txt lists no species")
     names = _names(images)
     labels = _labels(images, names, species)
     boxes = _boxes(images, names)
@@ -63,6 +66,8 @@ def read(images: Tar, captions: Path) -> Dataset:
             for id, name in sorted(names.items(), key=lambda item: item[1])
             if image_member(name) in images
         ]
+    if not pictures:
+        raise UserError(f"{images.path}: it holds none of the {len(names)} pictures that images.txt lists")
     return Dataset(species, pictures)
 
 
@@ -91,7 +96,7 @@ def _labels(images: Tar, names: Mapping[int, str], species: Mapping[int, str]) -
     labels = {}
     for id, (label,) in rows.items():
         folder = PurePosixPath(names[id]).parent.name
-        if not label.isdecimal() or species.get(int(label)) != folder:
+        if not _is_number(label) or species.get(int(label)) != folder:
             raise UserError(f"{images.path}: {file} gives picture {id} species {label}, but its folder is {folder}")
         labels[id] = int(label)
     return labels
@@ -123,8 +128,10 @@ def _truths(images: Tar) -> dict[str, dict[str, str]]:
     for number, text in _lines(images, file):
         try:
             truth = json.loads(text)
+            if not all(isinstance(value, str) for value in truth.values()):
+                raise ValueError("not every value is a text")
             truths[truth.pop("name")] = truth
-        except (ValueError, KeyError, AttributeError) as error:
+        except (ValueError, KeyError, AttributeError, RecursionError) as error:
             raise UserError(f"{images.path}: {file}, line {number} is not a picture's truth ({error})") from error
     return truths
 
@@ -135,12 +142,16 @@ def _table(images: Tar, file: str, columns: int) -> dict[int, list[str]]:
     for number, text in _lines(images, file):
         where = f"{images.path}: {file}, line {number}"
         id, *values = text.split()
-        if not id.isdecimal() or len(values) != columns:
+        if not _is_number(id) or len(values) != columns:
             raise UserError(f"{where}: {text.strip()!r} is not a number and {columns} value{'s'[: columns > 1]}")
         if int(id) in rows:
             raise UserError(f"{where}: number {id} is there twice")
         rows[int(id)] = values
     return rows
+
+
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) <= _DIGITS
 
 
 def _lines(images: Tar, file: str) -> Iterator[tuple[int, str]]:
@@ -185,21 +196,37 @@ def _splits(texts: Zip, species_of: Mapping[str, int]) -> dict[str, str]:
     return split_of
 
 
-def _split_list(texts: Zip, split: str) -> Iterator[tuple[str, Any]]:
+def _split_list(texts: Zip, split: str) -> Iterator[tuple[str, int]]:
     files = [f"birds/{split}/{kind}.pickle" for kind in ("filenames", "class_info")]
     stems, species = (load_pickle(texts.read(file), f"{texts.path}: {file}") for file in files)
-    for values, file in zip((stems, species), files, strict=True):
-        if not isinstance(values, Sequence | np.ndarray):
+    for values, fits, file in zip((stems, species), (_is_stem, _is_species_number), files, strict=True):
+        if not isinstance(values, list | tuple | np.ndarray):
             raise UserError(f"{texts.path}: {file} holds a {type(values).__name__}, not a list")
+        for place, value in enumerate(values, start=1):
+            if not fits(value):
+                kind = type(value).__name__.strip("_").lower()
+                raise UserError(
+                    f"{texts.path}: {file}, entry {place} is no picture's, but a wrong value of type {kind}"
+                )
     if len(stems) != len(species):
         raise UserError(f"{texts.path}: {files[0]} has {len(stems)} entries, {files[1]} {len(species)}")
     return ((f"{stem}.jpg", number) for stem, number in zip(stems, species, strict=True))
 
 
+def _is_stem(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_species_number(value: object) -> bool:
+    return isinstance(value, int | np.integer) and 0 < value < 10**_DIGITS
+
+
 def _captions(texts: Zip, name: str) -> tuple[str, ...]:
-    """Captions of a picture, one a line; the unreadable characters of CUB's files stand for spaces."""
+    """Captions of a picture, one a line; unreadable characters, as CUB's files have them, and invisible ones that could
+    steer a terminal stand for spaces."""
     member = f"birds/text_c10/{PurePosixPath(name).with_suffix('.txt')}"
     if member not in texts:
         return ()
     lines = texts.read(member).decode(errors="replace").replace("\ufffd", " ").splitlines()
-    return tuple(" ".join(line.split()) for line in lines if line.strip())
+    plain = ("".join(letter if letter.isprintable() else " " for letter in line).split() for line in lines)
+    return tuple(" ".join(words) for words in plain if words)

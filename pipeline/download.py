@@ -8,14 +8,12 @@ A cut download stays in .cache/downloads, outside the stage's outs, and the next
 appears in raw/ before both archives have proved sound.
 """
 
-import gzip
 import hashlib
 import os
 import shutil
 import textwrap
 import urllib.parse
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +29,7 @@ from pipeline.files import atomic_folder, sha256, write_json
 from pipeline.flock import archive as flock
 from pipeline.paths import Paths
 from pipeline.source_config import Archive, ArchivesSource, FlockSource, Mirrors
+from pipeline.unpacking import GZIP_ERRORS, ZIP_ERRORS, BombError, check_sizes, gunzip
 from stackgan.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
 FOLDER_VARIABLE = "STACKGAN_ARCHIVES"
 RETRIES = 5
 TIMEOUT = 60.0  # seconds without a byte
-BLOCK = 1 << 20
 
 
 class UnsoundError(Exception):
@@ -190,20 +188,24 @@ def _check(path: Path, archive: Archive) -> None:
 
 def _check_gzip(path: Path) -> None:
     try:
-        with gzip.open(path) as stream:
-            while stream.read(BLOCK):
-                pass
+        for _ in gunzip(path):
+            pass
     except EOFError as error:
         raise UnsoundError("is a gzip archive cut short") from error
-    except (gzip.BadGzipFile, zlib.error) as error:
+    except GZIP_ERRORS as error:
         raise UnsoundError(f"is no sound gzip archive ({error})") from error
+    except BombError as error:
+        raise UnsoundError(str(error)) from error
 
 
 def _check_zip(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
+            check_sizes(path, archive)
             damaged = archive.testzip()
-    except (zipfile.BadZipFile, EOFError, zlib.error) as error:
+    except ZIP_ERRORS as error:
         raise UnsoundError(f"is no sound zip archive ({error})") from error
+    except BombError as error:
+        raise UnsoundError(str(error)) from error
     if damaged:
         raise UnsoundError(f"is a zip archive whose member {damaged} is damaged")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pipeline import embeddings, manifest
+from pipeline import console, embeddings, manifest
 from pipeline.files import require
 from pipeline.manifest import Picture
 from pipeline.paths import Paths
@@ -36,7 +36,7 @@ def run(params: "Params", texts: Sequence[str], nearest: int = 5) -> None:
     for sentence, cosines in zip(texts, _cosines(queries, vectors), strict=True):
         print(f"{sentence!r}: embedding float32 [{encoder.dim}], nearest captions:")
         for cosine, caption, species in _nearest(cosines, pictures, nearest):
-            print(f"  {cosine:+.2f}  {caption}  ({species})")
+            print(f"  {cosine:+.2f}  {console.visible(caption)}  ({console.visible(species)})")
 
 
 def _cosines(queries: Tensor, vectors: np.ndarray) -> Tensor:

@@ -55,6 +55,8 @@ def read(folder: Path, pictures: Sequence[Picture]) -> Embeddings:
     except (ValueError, EOFError) as error:
         raise UserError(f"{file} is damaged ({error}): run `dvc repro --force embed`") from error
     counts = [len(picture.captions) for picture in pictures]
+    if not isinstance(index, dict) or index.keys() != {"captions", "dim", "kind"}:
+        raise UserError(f"{folder / 'index.json'} is no index of embeddings: run `dvc repro --force embed`")
     if index["captions"] != counts or shape != (sum(counts), index["dim"]):
         raise UserError(f"{folder} does not belong to this manifest: run `dvc repro embed`")
     firsts = accumulate(counts, initial=0)

@@ -69,7 +69,7 @@ def read_json(path: Path, *, made_by: str) -> Any:
     """Read a JSON file that stage `made_by` writes; a missing or broken one is a `UserError` that names the stage."""
     try:
         return json.loads(require(path, made_by=made_by).read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not valid JSON ({error}): run `dvc repro --force {made_by}`") from error
 
 

@@ -3,8 +3,11 @@
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from pipeline.files import atomic_write, require
 from stackgan.errors import UserError
@@ -15,6 +18,8 @@ Box = tuple[float, float, float, float]
 @dataclass(frozen=True)
 class Picture:
     """A picture of one bird, as the archives describe it."""
+
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 
     id: int  # CUB's own
     name: str  # "001.Black_footed_Albatross/Black_Footed_Albatross_0001_796111.jpg"
@@ -42,14 +47,19 @@ def write(path: Path, pictures: Iterable[Picture]) -> None:
 
 def read(path: Path) -> list[Picture]:
     """Read the manifest, in its order (by name); a missing or damaged one is a `UserError`."""
-    with require(path, made_by="prepare").open(encoding="utf-8") as file:
+    with require(path, made_by="prepare").open("rb") as file:
         return [_parse(text, f"{path}:{number}") for number, text in enumerate(file, start=1)]
 
 
-def _parse(text: str, where: str) -> Picture:
+def _parse(text: bytes, where: str) -> Picture:
     try:
-        values: dict[str, Any] = json.loads(text)
-        x, y, width, height = values.pop("bbox")
-        return Picture(**values | {"bbox": (x, y, width, height), "captions": tuple(values["captions"])})
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{where} is not a manifest line ({error}): run `dvc repro --force prepare`") from error
+        return _adapter().validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = ": ".join([*map(str, first["loc"][:1]), first["msg"][0].lower() + first["msg"][1:]])
+        raise UserError(f"{where} is not a manifest line ({reason}): run `dvc repro --force prepare`") from None
+
+
+@cache
+def _adapter() -> TypeAdapter[Picture]:
+    return TypeAdapter(Picture)

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.archives import Zip, load_pickle, open_zip
+from pipeline.archives import Zip, open_zip
 from pipeline.manifest import Picture
+from pipeline.pickles import load_pickle
 from stackgan.errors import UserError
 
 PICKLE = "char-CNN-RNN-embeddings.pickle"

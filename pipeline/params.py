@@ -5,7 +5,9 @@ the data, the text encoder, the widths and the budget. Nothing else in the proje
 """
 
 import difflib
+import reprlib
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,6 +26,11 @@ from stackgan.text.config import TextEncoderConfig
 
 PARAMS = Path("params.yaml")
 PRESETS = Path("presets")
+_DEEPEST = 50  # brackets within brackets
+
+# For what stands in a file: a few aliases in YAML can make a value whose whole text no memory holds.
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 80, 80
 
 SpeciesChoice = Annotated[StrictInt, Field(ge=1)] | Annotated[str, Field(min_length=1)]
 
@@ -66,12 +73,12 @@ def load(preset: str | None = None, overrides: Iterable[str] = ()) -> Params:
     common = _read(PARAMS)
     if preset is not None:
         common["preset"] = preset
-    chosen = PRESETS / f"{common.get('preset')}.yaml"
-    if not chosen.is_file():
-        known = ", ".join(sorted(path.stem for path in PRESETS.glob("*.yaml")))
-        raise UserError(f"there is no preset {common.get('preset')!r}: choose one of {known}")
+    known = sorted(path.stem for path in PRESETS.glob("*.yaml"))
+    if common.get("preset") not in known:
+        raise UserError(f"there is no preset {_SHORT.repr(common.get('preset'))}: choose one of {', '.join(known)}")
+    chosen = PRESETS / f"{common['preset']}.yaml"
     specific = _read(chosen)
-    if twice := sorted(common.keys() & specific.keys()):
+    if twice := sorted(common.keys() & specific.keys(), key=str):
         raise UserError(f"{chosen}: {twice[0]!r} stands in {PARAMS} too: keep it in one of them")
     values = common | specific
     for override in overrides:
@@ -86,13 +93,25 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path} is missing: run this in the project's root folder")
     try:
-        # YAML 1.2, as DVC writes it: PyYAML would read 1e-05 as a string and `no` as False.
-        values = YAML(typ="safe", pure=True).load(path.read_text())
-    except YAMLError as error:
+        values = _parse(path.read_text(encoding="utf-8"))
+    except (YAMLError, ValueError) as error:
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise UserError(f"{path} must hold `key: value` lines")
     return values
+
+
+def _parse(text: str) -> Any:
+    """A YAML value; a bad one is a `YAMLError` or, with numbers, dates or a depth out of range, a `ValueError`.
+
+    YAML 1.2, as DVC writes it: PyYAML would read 1e-05 as a string and `no` as False.
+    """
+    if max(accumulate((letter in "[{") - (letter in "]}") for letter in text), default=0) > _DEEPEST:
+        raise ValueError("its brackets nest too deep")  # to find out otherwise takes the parser minutes
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except RecursionError:
+        raise ValueError("it nests too deep") from None
 
 
 def _apply(override: str, values: dict[str, Any]) -> None:
@@ -101,15 +120,17 @@ def _apply(override: str, values: dict[str, Any]) -> None:
         raise UserError(f"override {override!r} must have the form key=value, as in lr_g=0.0005")
     *parents, key = path.split(".")
     for parent in parents:
-        if not isinstance(values.get(parent), dict):
+        if parent not in values:
             raise UserError(f"override {override!r}: {_unknown(parent, values)}")
+        if not isinstance(values[parent], dict):
+            raise UserError(f"override {override!r}: {parent!r} is a value and has no parts")
         values = values[parent]
     if key not in values:
         raise UserError(f"override {override!r}: {_unknown(key, values)}")
     try:
-        values[key] = YAML(typ="safe", pure=True).load(text)
-    except YAMLError:
-        raise UserError(f"override {override!r}: {text!r} is not valid YAML") from None
+        values[key] = _parse(text)
+    except (YAMLError, ValueError):
+        raise UserError(f"override {_SHORT.repr(override)}: {_SHORT.repr(text)} is not valid YAML") from None
 
 
 def _describe(error: ValidationError, preset_file: Path, specific: dict[str, Any]) -> str:
@@ -119,7 +140,12 @@ def _describe(error: ValidationError, preset_file: Path, specific: dict[str, Any
 
 
 def _problem(problem: Any, preset_file: Path, specific: dict[str, Any]) -> str:
+    message = problem["msg"][0].lower() + problem["msg"][1:]
     location = [str(part) for part in problem["loc"]]
+    if problem["type"] == "value_error":  # a check of our own, whose message begins with the key
+        message = message.removeprefix("value error, ")
+        file = preset_file if (location or message.split())[0] in specific else PARAMS
+        return ": ".join([str(file), *location, message])
     # A tagged union puts the tag into the path, which is no key of the file.
     keys = [part for index, part in enumerate(location) if not (index == 1 and location[0] == "source")]
     file = preset_file if keys[0] in specific else PARAMS
@@ -128,8 +154,7 @@ def _problem(problem: Any, preset_file: Path, specific: dict[str, Any]) -> str:
         return f"{file}: {_unknown(keys[-1], _siblings(keys[:-1]), shown=name)}"
     if problem["type"] == "missing":
         return f"{name!r} is missing: give it in {PARAMS} or in {preset_file}"
-    message = problem["msg"][0].lower() + problem["msg"][1:]
-    return f"{file}: {name}: {message}, not {problem['input']!r}"
+    return f"{file}: {name}: {message}, not {_SHORT.repr(problem['input'])}"
 
 
 def _siblings(parents: Sequence[str]) -> Iterable[str]:
@@ -141,5 +166,5 @@ def _siblings(parents: Sequence[str]) -> Iterable[str]:
 
 
 def _unknown(key: str, known: Iterable[str], *, shown: str | None = None) -> str:
-    nearest = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
+    nearest = difflib.get_close_matches(key, [str(name) for name in known], n=1, cutoff=0.5)
     return f"unknown key {shown or key!r}" + (f": did you mean {nearest[0]!r}?" if nearest else "")

@@ -19,7 +19,7 @@ from PIL import Image
 
 from pipeline import console, cub, manifest, pictures
 from pipeline.archives import Tar, open_tar
-from pipeline.crops import Cutter, Source, chunked, clip_box, cut_crops, sources
+from pipeline.crops import Cutter, Source, chunked, clip_box, cut_crops, orientation, sources
 from pipeline.files import write_json
 from pipeline.manifest import Picture
 from pipeline.paths import Paths
@@ -36,7 +36,6 @@ MAX_DROPPED = 0.01
 _FREQUENT_WORDS = 50
 _SHEET_ROWS, _SHEET_COLUMNS, _SHEET_TILE = 14, 7, 128
 _WORD = re.compile(r"[a-z]+(?:['-][a-z]+)*")
-_ORIENTATION = 0x0112  # EXIF tag
 
 
 class Problem(NamedTuple):
@@ -109,8 +108,8 @@ def _check(source: Source) -> Checked:
         problems.append(Problem(picture.name, f"box {picture.bbox} leaves the frame of {image.size}", "clipped"))
     if image.mode != "RGB":
         problems.append(Problem(picture.name, f"{image.mode} instead of RGB", "converted"))
-    if (orientation := image.getexif().get(_ORIENTATION, 1)) > 1:
-        problems.append(Problem(picture.name, f"EXIF orientation {orientation}; boxes know none", "ignored"))
+    if (turned := orientation(image)) > 1:
+        problems.append(Problem(picture.name, f"EXIF orientation {turned}; boxes know none", "ignored"))
     return Checked(replace(picture, bbox=box), image.size, problems)
 
 

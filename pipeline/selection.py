@@ -67,7 +67,7 @@ def _nearest(spelling: str, names: Iterable[str]) -> str:
     """Known names like `spelling`, whole or by their last word ("cuckoos")."""
     by_spelling: dict[str, list[str]] = defaultdict(list)
     for name in map(common_name, names):
-        for known in {_spelling(name), _spelling(name).split()[-1]}:
+        for known in {_spelling(name), *_spelling(name).split()[-1:]}:
             by_spelling[known].append(name)
     close = difflib.get_close_matches(spelling, by_spelling, n=_SHOWN, cutoff=0.6)
     nearest = list(dict.fromkeys(name for known in close for name in by_spelling[known]))[:_SHOWN]

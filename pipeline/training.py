@@ -55,8 +55,7 @@ def train_stage(number: int, params: "Params", build: BuildGenerator, inputs: tu
     checkpoints = Checkpoints(
         f"stage{number}", fingerprint(values, [shards / "index.json", *inputs]), params.runtime.checkpoint_seconds
     )
-    if state := checkpoints.load():
-        run.load_state_dict(state)
+    if checkpoints.restore(run.load_state_dict):
         run.say(f"Stage {'I' * number} goes on after step {run.trainer.steps}")
     with stop_request() as stop:
         run.train(checkpoints, stop)

@@ -6,15 +6,13 @@ discriminator.safetensors
 """
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
 
 from pydantic import Field, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from safetensors.torch import save
+from torch import nn
 
+from stackgan import weights
 from stackgan.config import NetworkConfig
 from stackgan.errors import UserError
 from stackgan.networks import STAGE_SIZES, Discriminator, Generator, Stage1Generator, Stage2Generator
@@ -22,8 +20,6 @@ from stackgan.strict import Strict
 
 CONFIG, GENERATOR, DISCRIMINATOR = "config.json", "generator.safetensors", "discriminator.safetensors"
 _STAGE1_PREFIX = "stage1."
-
-Network = TypeVar("Network", bound=nn.Module)
 
 
 class StageCard(Strict):
@@ -44,22 +40,23 @@ def save_stage(folder: Path, card: StageCard, generator: Generator, discriminato
 def load_stage1(folder: Path) -> Stage1Generator:
     """The Stage-I generator of a model folder: on the CPU, in eval mode, without gradients."""
     card = load_card(folder, stage=1)
-    return _fill(Stage1Generator(card.network, card.embedding_dim), folder / GENERATOR)
+    return weights.load(lambda: Stage1Generator(card.network, card.embedding_dim), folder / GENERATOR, CONFIG)
 
 
 def load_stage2(folder: Path, stage1: Stage1Generator) -> Stage2Generator:
     """The Stage-II generator of a model folder around `stage1`: on the CPU, in eval mode, without gradients."""
     card = load_card(folder, stage=2)
-    generator = Stage2Generator(card.network, card.embedding_dim, stage1)
     inner = {_STAGE1_PREFIX + name: tensor for name, tensor in stage1.state_dict().items()}
-    return _fill(generator, folder / GENERATOR, inner)
+    return weights.load(
+        lambda: Stage2Generator(card.network, card.embedding_dim, stage1), folder / GENERATOR, CONFIG, inner
+    )
 
 
 def load_discriminator(folder: Path) -> Discriminator:
     """The discriminator of a model folder: on the CPU, in eval mode, without gradients."""
     card = load_card(folder)
-    network = Discriminator(card.network, card.embedding_dim, STAGE_SIZES[card.stage])
-    return _fill(network, folder / DISCRIMINATOR)
+    size = STAGE_SIZES[card.stage]
+    return weights.load(lambda: Discriminator(card.network, card.embedding_dim, size), folder / DISCRIMINATOR, CONFIG)
 
 
 def load_card(folder: Path, stage: int | None = None) -> StageCard:
@@ -69,7 +66,7 @@ def load_card(folder: Path, stage: int | None = None) -> StageCard:
         card = StageCard.model_validate(json.loads(path.read_text()))
     except FileNotFoundError:
         raise UserError(f"{path} is missing: the folder holds no trained stage") from None
-    except (ValueError, ValidationError) as error:
+    except (OSError, ValueError, RecursionError, ValidationError) as error:
         raise UserError(f"{path} is no model's config: {' '.join(str(error).split())[:200]}") from None
     if stage is not None and card.stage != stage:
         raise UserError(f"{path} describes Stage {card.stage} where Stage {stage} is wanted: give the other folder")
@@ -77,19 +74,9 @@ def load_card(folder: Path, stage: int | None = None) -> StageCard:
 
 
 def _pack(network: nn.Module) -> bytes:
-    weights = {
+    tensors = {
         name: tensor.detach().cpu().contiguous()
         for name, tensor in network.state_dict().items()
         if not name.startswith(_STAGE1_PREFIX)
     }
-    return save(weights)
-
-
-def _fill(network: Network, path: Path, more: Mapping[str, Tensor] | None = None) -> Network:
-    try:
-        network.load_state_dict({**load_file(path), **(more or {})})
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: train the stage again") from None
-    except (SafetensorError, RuntimeError) as error:
-        raise UserError(f"{path} does not fit its config.json: {' '.join(str(error).split())[:200]}") from None
-    return network.requires_grad_(False).eval()
+    return save(tensors)

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
+from stackgan import weights
 from stackgan.classifier import Classifier, ask
 from stackgan.errors import UserError
 
@@ -82,9 +82,11 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Judge:
     try:
         values = json.loads((folder / "config.json").read_text())
         card = JudgeCard(**values | {name: tuple(values[name]) for name in ("species_ids", "held_out")})
-        classifier = Classifier(card.size, card.width, {SPECIES: len(card.species_ids)})
-        classifier.load_state_dict(load_file(folder / "judge.safetensors"))
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+        species = {SPECIES: len(card.species_ids)}
+        classifier = weights.load(
+            lambda: Classifier(card.size, card.width, species), folder / "judge.safetensors", "config.json"
+        )
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{folder} holds no readable judge ({reason}): run `dvc repro judge`") from error
     return Judge(classifier.to(device), card)

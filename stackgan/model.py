@@ -16,11 +16,9 @@ from pathlib import Path
 import torch
 from PIL import Image
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from stackgan import text
+from stackgan import text, weights
 from stackgan.checkpoint import GENERATOR, StageCard, load_card
 from stackgan.errors import UserError
 from stackgan.networks import Generator, Stage1Generator, Stage2Generator
@@ -55,11 +53,16 @@ class StackGAN:
         """
         folder, device = Path(folder), torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         cards = _read_cards(folder / CONFIG)
-        stage1 = Stage1Generator(cards[1].network, cards[1].embedding_dim)
-        _fill(stage1, folder / WEIGHTS.format(1), {})
-        stage2 = Stage2Generator(cards[2].network, cards[2].embedding_dim, stage1)
-        _fill(
-            stage2, folder / WEIGHTS.format(2), {f"stage1.{name}": value for name, value in stage1.state_dict().items()}
+        first, second = cards[1], cards[2]
+        stage1 = weights.load(
+            lambda: Stage1Generator(first.network, first.embedding_dim), folder / WEIGHTS.format(1), CONFIG
+        )
+        inner = {f"stage1.{name}": value for name, value in stage1.state_dict().items()}
+        stage2 = weights.load(
+            lambda: Stage2Generator(second.network, second.embedding_dim, stage1),
+            folder / WEIGHTS.format(2),
+            CONFIG,
+            inner,
         )
         encoder = text.load(folder / TEXT_ENCODER)
         if encoder.dim != cards[1].embedding_dim:
@@ -151,15 +154,5 @@ def _read_cards(path: Path) -> dict[int, StageCard]:
         return {stage: StageCard.model_validate(values[f"stage{stage}"]) for stage in STAGES}
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run `dvc repro` to train a model, or give another folder") from None
-    except (ValueError, KeyError, TypeError, ValidationError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, ValidationError) as error:
         raise UserError(f"{path} is no StackGAN's config: {' '.join(str(error).split())[:200]}") from None
-
-
-def _fill(generator: Generator, path: Path, more: dict[str, Tensor]) -> None:
-    try:
-        generator.load_state_dict(load_file(path) | more)
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: the model folder is not whole") from None
-    except (SafetensorError, RuntimeError) as error:
-        raise UserError(f"{path} does not fit {CONFIG}: {' '.join(str(error).split())[:200]}") from None
-    generator.requires_grad_(False).eval()

@@ -13,11 +13,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stackgan import weights
 from stackgan.classifier import Answers, Network, ask
 from stackgan.errors import UserError
 
@@ -107,9 +107,12 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Probe:
     try:
         values = json.loads((folder / "config.json").read_text())
         card = ProbeCard(**values | {name: tuple(values[name]) for name in ("parts", "colours")})
-        reader = PartReader(card.size, card.width, card.parts, len(card.colours))
-        reader.load_state_dict(load_file(folder / "probe.safetensors"))
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+        reader = weights.load(
+            lambda: PartReader(card.size, card.width, card.parts, len(card.colours)),
+            folder / "probe.safetensors",
+            "config.json",
+        )
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{folder} holds no readable probe ({reason}): run `dvc repro judge`") from error
     return Probe(reader.to(device), card)

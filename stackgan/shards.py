@@ -18,6 +18,18 @@ from stackgan.errors import UserError
 Raw = dict[str, Any]  # a sample as bytes: __key__, __url__ (the shard's name), jpg, json, npy
 Pixels = NDArray[np.uint8]
 Vectors = NDArray[np.float16]
+_SAMPLE_ERRORS = (
+    KeyError,
+    ValueError,
+    OverflowError,
+    OSError,
+    SyntaxError,
+    TypeError,
+    EOFError,
+    MemoryError,
+    RecursionError,
+    Image.DecompressionBombError,
+)
 
 
 @dataclass(frozen=True)
@@ -33,12 +45,14 @@ class Shards:
         path = folder / "index.json"
         try:
             shards = json.loads(path.read_text())["splits"][split]["shards"]
+            if strange := [shard["name"] for shard in shards if Path(shard["name"]).name != shard["name"]]:
+                raise ValueError(f"{strange[0]!r} is no file's name")
             paths = [folder / shard["name"] for shard in shards]
-            counts = [shard["samples"] for shard in shards]
-            return Shards(paths, counts, sum(shard["bytes"] for shard in shards))
+            counts = [int(shard["samples"]) for shard in shards]
+            return Shards(paths, counts, sum(int(shard["bytes"]) for shard in shards))
         except FileNotFoundError:
             raise UserError(f"{path} is missing: make the shards first") from None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(
                 f"{path} is no index of shards with a {split} split ({error}): make the shards again"
             ) from error
@@ -57,8 +71,9 @@ class Shards:
                     for raw in wds.tariterators.group_by_keys(files):
                         count += 1
                         yield raw
-            except (tarfile.TarError, OSError, ValueError) as error:
-                raise UserError(f"{path} is missing or damaged ({error.args[0]}): make the shards again") from error
+            except (tarfile.TarError, OSError, EOFError, ValueError, TypeError, MemoryError, OverflowError) as error:
+                reason = error.args[0] if error.args else type(error).__name__
+                raise UserError(f"{path} is missing or damaged ({reason}): make the shards again") from error
             if count != (expected := self.counts[self.paths.index(path)]):
                 raise UserError(f"{path} holds {count} samples instead of {expected}: make the shards again")
 
@@ -69,10 +84,10 @@ def decode(raw: Raw) -> tuple[Pixels, Vectors, dict[str, Any]]:
         image = np.asarray(Image.open(io.BytesIO(raw["jpg"]), formats=("JPEG",)))
         embeddings = np.lib.format.read_array(io.BytesIO(raw["npy"]), allow_pickle=False)
         picture = json.loads(raw["json"])
-        if image.ndim != 3 or embeddings.ndim != 2 or not len(embeddings):
-            raise ValueError(f"crop of shape {image.shape}, embeddings of shape {embeddings.shape}")
+        if image.ndim != 3 or embeddings.ndim != 2 or not embeddings.size or embeddings.dtype.kind != "f":
+            raise ValueError(f"crop of shape {image.shape}, embeddings {embeddings.dtype} of shape {embeddings.shape}")
         picture["species_id"] = int(picture["species_id"])
-    except (KeyError, ValueError, OSError, SyntaxError, TypeError, EOFError) as error:
+    except _SAMPLE_ERRORS as error:
         where = f"{raw['__url__']}, sample {raw['__key__']}"
         raise UserError(f"{where} is damaged ({type(error).__name__}: {error}): make the shards again") from error
     return image, embeddings, picture

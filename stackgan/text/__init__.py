@@ -50,5 +50,5 @@ def load(folder: Path) -> TextEncoder:
     kind = SentenceEncoder if config.kind == "sentence-transformers" else CharEncoder
     try:
         return kind.load(folder, config)
-    except (SafetensorError, FileNotFoundError, KeyError, RuntimeError) as error:
+    except (SafetensorError, OSError, KeyError, RuntimeError) as error:
         raise UserError(f"{folder / WEIGHTS} cannot be read: {' '.join(str(error).split())}") from error

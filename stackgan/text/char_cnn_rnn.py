@@ -106,4 +106,6 @@ class CharEncoder:
         tensors = load_file(folder / WEIGHTS)
         network = CharCnnRnn(config.conv_widths, config.rnn_width, config.dim)
         network.load_state_dict({name: tensors[f"network.{name}"] for name in network.state_dict()})
+        if {tensors["mean"].shape, tensors["scale"].shape} != {(config.dim,)}:
+            raise KeyError(f"mean and scale are not of {config.dim} dimensions")
         return cls(network, config, tensors["mean"], tensors["scale"])

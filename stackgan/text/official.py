@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
@@ -68,5 +68,8 @@ def load_vectors(folder: Path) -> dict[str, Tensor] | None:
     """The published vectors in an encoder's folder: picture name → float16 [captions, dim]; None for other kinds."""
     if not (folder / VECTORS).is_file():
         return None
-    with safe_open(folder / VECTORS, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 — not a mapping
+    try:
+        with safe_open(folder / VECTORS, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 — not a mapping
+    except SafetensorError as error:
+        raise UserError(f"{folder / VECTORS} cannot be read: {' '.join(str(error).split())}") from error

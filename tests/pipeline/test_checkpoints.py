@@ -39,6 +39,18 @@ def test_a_broken_newest_checkpoint_falls_back_to_the_one_before(
     assert checkpoints.load() is None
 
 
+def test_a_checkpoint_that_does_not_fit_is_one_clear_line(checkpoints: Checkpoints) -> None:
+    network = torch.nn.Linear(2, 2)
+    assert not checkpoints.restore(network.load_state_dict)
+    checkpoints.save(1, torch.nn.Linear(2, 2).state_dict())
+    assert checkpoints.restore(network.load_state_dict)
+    for foreign in (torch.nn.Linear(3, 2).state_dict(), {"weight": 1}):
+        checkpoints.save(2, foreign)
+        with pytest.raises(UserError, match=r"does not fit this training \(RuntimeError: .*delete the folder") as error:
+            checkpoints.restore(network.load_state_dict)
+        assert "\n" not in str(error.value)
+
+
 def test_removal_leaves_no_folder(checkpoints: Checkpoints) -> None:
     checkpoints.save(1, {})
     checkpoints.remove()

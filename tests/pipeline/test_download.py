@@ -23,9 +23,8 @@ from pipeline.source_config import Archive, ArchivesSource, FlockSource, Mirrors
 from stackgan.errors import UserError
 
 RAW = Path("data/test/raw")
-IMAGES = (
-    gzip.compress(b"".join(hashlib.sha256(bytes([i])).digest() for i in range(256)) * 250, mtime=0) * 160
-)  # several of gdown's blocks of 512 KiB
+# Several of gdown's blocks of 512 KiB.
+IMAGES = gzip.compress(b"".join(hashlib.sha256(number.to_bytes(4)).digest() for number in range(80_000)), 1, mtime=0)
 HTML = b"<!DOCTYPE html><html><title>Quota exceeded</title></html>"
 
 
@@ -203,7 +202,9 @@ def test_a_rejected_file_is_fetched_again_next_time(server: Server) -> None:
         (IMAGES[: len(IMAGES) // 2 + 7], "cut short"),
         (b"\x1f\x8b\x08 rubbish" * 9, "no sound gzip"),
         (b"", "is empty"),
+        (gzip.compress(b"\0" * (80 << 20), 1), "sent a file that unpacks to more than 20 times its size"),
     ],
+    ids=["cut short", "rubbish", "empty", "bomb"],
 )
 def test_unsound_gzip_is_found_without_a_checksum(server: Server, content: bytes, problem: str) -> None:
     server.files["/bad"] = content
@@ -214,6 +215,14 @@ def test_an_unsound_zip_is_found_and_the_good_archive_kept_for_next_time(server:
     server.files["/bad"] = CAPTIONS[:-9]
     _expect_error(server, "birds.zip could not be had .*no sound zip", "/images", captions="/bad")
     assert list(Path(".cache/downloads").rglob("CUB_200_2011.tgz"))
+
+
+def test_a_zip_bomb_is_found(server: Server) -> None:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x", b"\0" * (80 << 20))
+    server.files["/bad"] = content.getvalue()
+    _expect_error(server, "birds.zip could not be had .* more than 20 times its size", "/images", captions="/bad")
 
 
 def test_an_unreachable_server_is_one_line(server: Server) -> None:

@@ -74,6 +74,9 @@ def test_damaged_and_foreign_embeddings_are_errors(tmp_path: Path) -> None:
     embeddings.write(folder, np.zeros((2, 2), np.float16), pictures(1, 1), kind="x")
     with pytest.raises(UserError, match="does not belong to this manifest"):
         embeddings.read(folder, pictures(2))
+    (folder / "index.json").write_text("[]")
+    with pytest.raises(UserError, match=r"index\.json is no index of embeddings"):
+        embeddings.read(folder, pictures(1, 1))
     (folder / "embeddings.npy").write_bytes(b"\x93NUMPY")
     with pytest.raises(UserError, match=r"embeddings\.npy is damaged"):
         embeddings.read(folder, pictures(1, 1))

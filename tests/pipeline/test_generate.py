@@ -11,6 +11,7 @@ from PIL import Image, ImageSequence
 from safetensors.torch import load_file, save_file
 
 from pipeline import cli, generate
+from pipeline.shipped_model import model_folder
 from stackgan import StackGAN
 from stackgan.errors import UserError
 from tests.stackgan.test_model import make_model, make_parts
@@ -164,3 +165,9 @@ def test_a_file_that_is_no_text_or_too_long_is_refused(tmp_path: Path, content: 
 @pytest.mark.parametrize("arguments", [("-n", "0"), ("-n", "51"), ("--truncation", "1.5"), ("--stage", "3")])
 def test_values_out_of_range_are_refused(run: Run, arguments: tuple[str, str]) -> None:
     assert run(RED, *arguments)[0] == 2
+
+
+def test_outside_the_project_a_model_must_be_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="--model"):
+        model_folder(None)

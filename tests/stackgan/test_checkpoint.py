@@ -74,7 +74,7 @@ def test_damaged_and_foreign_folders_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not fit"):
         load_stage1(tmp_path / "stage1")
     (tmp_path / "stage1" / GENERATOR).write_bytes(b"cut short")
-    with pytest.raises(UserError, match="does not fit"):
+    with pytest.raises(UserError, match="is no readable weights file"):
         load_stage1(tmp_path / "stage1")
     (tmp_path / "stage1" / CONFIG).write_text("{}")
     with pytest.raises(UserError, match=r"is no model's config"):

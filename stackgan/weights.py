@@ -1,0 +1,53 @@
+"""Weights files: safetensors, read into none but a network that they fit."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from stackgan.errors import UserError
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def load(build: Callable[[], Network], path: Path, config: str, given: Mapping[str, Tensor] | None = None) -> Network:
+    """`build()` filled from `path`: on the CPU, in eval mode, without gradients.
+
+    `given` are tensors of the network that the file does not repeat. The file's header is compared with the shapes that
+    `build` asks for before any are allocated, so that a config of absurd sizes costs nothing. A missing, damaged or
+    unfit file is a `UserError` that names it and the file `config` beside it.
+    """
+    given = given or {}
+    with torch.device("meta"):
+        wanted = {name: tuple(value.shape) for name, value in build().state_dict().items() if name not in given}
+    try:
+        if misfit := _misfit(wanted, _shapes(path)):
+            raise UserError(f"{path} does not fit {config}: {misfit}; train again, or take both from one place")
+        network = build()
+        network.load_state_dict({**load_file(path), **given})
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: the folder is not whole; train again") from None
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise UserError(f"{path} is no readable weights file: {' '.join(str(error).split())[:200]}") from None
+    return network.requires_grad_(False).eval()
+
+
+def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    with safe_open(path, framework="pt") as file:
+        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 — not a mapping
+
+
+def _misfit(wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> str | None:
+    """What is wrong with the first tensor in the order of names, if any is."""
+    for name in sorted(wanted.keys() | found.keys()):
+        if name not in found:
+            return f"{name} is missing"
+        if name not in wanted:
+            return f"{name} is unknown"
+        if found[name] != wanted[name]:
+            return f"{name} has the shape {list(found[name])}, not {list(wanted[name])}"
+    return None
