@@ -3,6 +3,7 @@
 Stage modules are imported when they run: torch and albumentations take seconds that `--help` must not pay.
 """
 
+import os
 import signal
 import sys
 import warnings
@@ -43,6 +44,17 @@ STAGES = {
     "evaluate": "Measure both stages. Reads models and shards; writes metrics/PRESET/evaluate.json, pictures and "
     "the model to ship, models/PRESET/stackgan.",
 }
+
+
+PARALLEL = ("stage1", "stage2")
+
+
+@app.callback()
+def _one_process_for_the_rest(context: typer.Context) -> None:
+    """Where torchrun or srun started several processes, all but the first leave what is not parallel to that one."""
+    rank = int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0)
+    if rank > 0 and context.invoked_subcommand not in PARALLEL:
+        raise typer.Exit
 
 
 def _stage_command(name: str) -> Callable[[Preset, Overrides], None]:

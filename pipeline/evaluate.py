@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pipeline import console
-from pipeline.devices import fabric
+from pipeline.devices import single_device
 from pipeline.evaluate_config import EvaluateConfig
 from pipeline.evaluation_card import lines, model_card
 from pipeline.evaluation_exam import Exam
@@ -29,6 +29,7 @@ from pipeline.evaluation_views import Artist, Panel
 from pipeline.evaluation_weights import find_weights
 from pipeline.files import atomic_folder, require, sha256, write_json
 from pipeline.paths import Paths
+from pipeline.shard_folder import shard_folder
 from stackgan import inception, judge, probe
 from stackgan.checkpoint import load_card
 from stackgan.layers import initialise
@@ -42,18 +43,18 @@ if TYPE_CHECKING:
 
 def run(params: "Params") -> None:
     paths, config = Paths(params.preset), params.evaluate
-    device = fabric(params.runtime.model_copy(update={"devices": 1})).device
+    device = single_device(params.runtime)
     panel = load_panel(require(paths.judge, made_by="judge"), config, device)
     stages = {stage: require(paths.stage(stage), made_by=f"stage{stage}") for stage in STAGES}
     with atomic_folder(paths.stackgan) as folder:
         # What is measured is what is shipped: the model is loaded as a user will load it.
         ship(stages, require(paths.text_encoder, made_by="text_encoder"), folder)
         model = StackGAN.from_pretrained(folder, device)
-        exams = {}
+        exams, folders = {}, {}
         results: Scores = {"real": {}}
         for stage in STAGES:
-            shards = require(paths.shards(STAGE_SIZES[stage]), made_by=f"shard@{STAGE_SIZES[stage]}")
-            exam = exams[stage] = Exam(stage, shards, panel, config, model.z_dim)
+            folders[stage] = shard_folder(params, STAGE_SIZES[stage])
+            exam = exams[stage] = Exam(stage, folders[stage], panel, config, model.z_dim)
             results[f"stage{stage}"] = exam.grade(artist(model.generators[stage]))
             blank = untrained(stages[stage], stage, config.seed).to(device)
             results[f"stage{stage}"]["untrained"] = exam.grade_first_round(artist(blank))
@@ -63,7 +64,7 @@ def run(params: "Params") -> None:
         results["protocol"] = protocol(exams[1], config)
         with atomic_folder(paths.evaluate_report) as report:
             write_json(report / "figures.json", results)
-            Sheets(report, model, exams[2], paths.shards(STAGE_SIZES[2])).write()
+            Sheets(report, model, exams[2], folders[2]).write()
         (folder / "README.md").write_text(model_card(params.preset, model, exams[1], results))
     write_json(paths.evaluate_metrics, summary(results))
     for line in lines(results):

@@ -1,7 +1,7 @@
 import pytest
 
+from pipeline import params
 from pipeline.devices import _cpu_profits, fabric
-from pipeline.params import RuntimeConfig
 
 
 @pytest.mark.parametrize(
@@ -20,9 +20,7 @@ def test_bfloat16_is_chosen_where_it_is_faster(cpuinfo: str, profits: bool) -> N
 
 @pytest.mark.parametrize(("precision", "expected"), [("float32", "32-true"), ("bfloat16", "bf16-mixed")])
 def test_precision_and_device_are_those_asked_for(precision: str, expected: str) -> None:
-    runtime = RuntimeConfig.model_validate(
-        {"device": "cpu", "devices": 1, "precision": precision, "workers": 0, "checkpoint_seconds": 60}
-    )
+    runtime = params.load(overrides=["runtime.device=cpu", f"runtime.precision={precision}"]).runtime
     machine = fabric(runtime)
     assert machine.device.type == "cpu"
     assert machine._precision.precision == expected
