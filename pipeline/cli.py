@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, TextIO
 
 import typer
@@ -100,6 +101,17 @@ def embed_text(
     from pipeline import embed_text, params
 
     embed_text.run(params.load(preset, overrides or ()), texts, nearest)
+
+
+@app.command("pack", rich_help_panel="Tools")
+def pack(
+    folder: Annotated[Path, typer.Argument(help="Holds KIND/PICTURE.jpg and KIND/PICTURE.txt, one caption a line.")],
+    name: Annotated[str | None, typer.Option(help="Name of the preset; by default the folder's.")] = None,
+) -> None:
+    """Make a preset of your own pictures and captions: docs/own-data.md. Writes archives/ and presets/NAME.yaml."""
+    from pipeline import pack
+
+    pack.run(folder, name)
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,15 +31,16 @@ def mirror(url: str, cache: Path, room: int) -> Path:
     index = _download(f"{url}/index.json")
     folder = cache / hashlib.sha256(index).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / _ORIGIN, json.dumps(asdict(Origin(url, room))).encode())
+    _write(folder / _ORIGIN, json.dumps({"url": url, "room": room}).encode())
     _write(folder / "index.json", index)
     return folder
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a mirror's shards come from, and how many bytes there is room for."""
+    """Where the shards of a mirror come from, and how many bytes all mirrors beside it may take."""
 
+    folder: Path
     url: str
     room: int
 
@@ -47,10 +48,10 @@ class Origin:
     def of(folder: Path) -> "Origin | None":
         """None for a folder that is no mirror but holds its shards itself."""
         path = folder / _ORIGIN
-        return Origin(**json.loads(path.read_text())) if path.exists() else None
+        return Origin(folder, **json.loads(path.read_text())) if path.exists() else None
 
     def open(self, path: Path, sha256: str) -> BinaryIO:
-        """Open shard `path` of a mirror, fetched if it is not here; one that cannot be had is a `UserError`."""
+        """Open a shard of the mirror, fetched if it is not here; one that cannot be had is a `UserError`."""
         while True:
             try:
                 stream = path.open("rb")
@@ -61,10 +62,11 @@ class Origin:
                 return stream
 
     def _fetch(self, path: Path, sha256: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)  # a shard's name may begin with a folder
         with _alone(path):
             if not path.exists():
-                content = _download(f"{self.url}/{path.name}", sha256)
-                _make_room(path.parent.parent, self.room - len(content))
+                content = _download(f"{self.url}/{path.relative_to(self.folder)}", sha256)
+                _make_room(self.folder.parent, self.room - len(content))
                 _write(path, content)
 
 
@@ -94,7 +96,7 @@ def _download(url: str, sha256: str | None = None) -> bytes:
 def _make_room(cache: Path, room: int) -> None:
     """Delete the shards read longest ago until all of them take `room` bytes at most."""
     kept = []
-    for path in cache.glob("*/*.tar"):
+    for path in cache.rglob("*.tar"):
         try:
             kept.append((path.stat(), path))
         except FileNotFoundError:  # another process makes room too

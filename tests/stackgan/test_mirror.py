@@ -98,6 +98,17 @@ def test_other_shards_have_another_mirror(bucket: Path, url: str, tmp_path: Path
     assert mirror(url, tmp_path / "cache", ROOM) != before
 
 
+def test_shards_made_in_parts_lie_in_a_folder_each(bucket: Path, url: str, tmp_path: Path) -> None:
+    index = json.loads((bucket / "index.json").read_text())
+    for number, shard in enumerate(index["splits"]["train"]["shards"]):
+        (bucket / f"part{number}").mkdir()
+        (bucket / shard["name"]).rename(bucket / f"part{number}" / "train-000000.tar")
+        shard["name"] = f"part{number}/train-000000.tar"
+    (bucket / "index.json").write_text(json.dumps(index))
+    assert len(list(samples(bucket, "train", size=64))) == 16
+    assert len(list(samples(mirror(url, tmp_path / "cache", ROOM), "train", size=64))) == 16
+
+
 def test_processes_fetch_a_shard_once(server: Server, url: str, tmp_path: Path) -> None:
     folder = mirror(url, tmp_path / "cache", ROOM)
     with ThreadPoolExecutor(4) as pool:  # each with a lock file of its own, as processes have
