@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+from lightning_fabric.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch.nn.parallel import DistributedDataParallel
 
@@ -23,7 +28,8 @@ def fabric(runtime: "RuntimeConfig") -> Fabric:
     Without a launcher the first process of each node starts the node's others itself.
     """
     cuda = _cuda(runtime)
-    devices, nodes = _processes(runtime)
+    launched = _launched()
+    devices, nodes = launched or _wanted(runtime)
     if cuda and torch.cuda.device_count() < devices:
         raise UserError(
             f"runtime: {devices} GPUs are wanted and {torch.cuda.device_count()} are there:"
@@ -34,18 +40,19 @@ def fabric(runtime: "RuntimeConfig") -> Fabric:
         accelerator="cuda" if cuda else "cpu",
         devices=devices,
         num_nodes=nodes,
-        strategy=_ddp() if devices * nodes > 1 else "auto",
+        strategy=_ddp(None if launched else LightningEnvironment()) if devices * nodes > 1 else "auto",
         precision="bf16-mixed" if bfloat16 else "32-true",
     )
     result.launch()
     return result
 
 
-def _ddp() -> DDPStrategy:
+def _ddp(environment: ClusterEnvironment | None) -> DDPStrategy:
     # D runs twice before one backward pass, which a broadcast of its buffers in between would spoil. torch is about to
     # rename the option.
     names = inspect.signature(DistributedDataParallel.__init__).parameters
-    return DDPStrategy(**{"forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers": False})
+    option = "forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers"
+    return DDPStrategy(cluster_environment=environment, **{option: False})
 
 
 def single_device(runtime: "RuntimeConfig") -> torch.device:
@@ -60,17 +67,21 @@ def _cuda(runtime: "RuntimeConfig") -> bool:
     return there and runtime.device != "cpu"
 
 
-def _processes(runtime: "RuntimeConfig") -> tuple[int, int]:
-    """Processes on each node, and nodes: a launcher has decided that already."""
+def _launched() -> tuple[int, int] | None:
+    """Processes on each node, and nodes, if torchrun or srun started more than one process; then they have decided."""
     environment = os.environ
     if TorchElasticEnvironment.detect():
         devices = int(environment["LOCAL_WORLD_SIZE"])
         return devices, int(environment["WORLD_SIZE"]) // devices
-    if SLURMEnvironment.detect():
-        if "SLURM_NTASKS_PER_NODE" not in environment and int(environment["SLURM_NTASKS"]) > 1:
+    if SLURMEnvironment.detect() and int(environment["SLURM_NTASKS"]) > 1:
+        if "SLURM_NTASKS_PER_NODE" not in environment:
             raise UserError("srun must be told --ntasks-per-node, the number of devices of a node, instead of --ntasks")
-        return int(environment.get("SLURM_NTASKS_PER_NODE", 1)), int(environment.get("SLURM_NNODES", 1))
-    if runtime.nodes > 1 and not {"MASTER_ADDR", "MASTER_PORT", "NODE_RANK"} <= environment.keys():
+        return int(environment["SLURM_NTASKS_PER_NODE"]), int(environment.get("SLURM_NNODES", 1))
+    return None
+
+
+def _wanted(runtime: "RuntimeConfig") -> tuple[int, int]:
+    if runtime.nodes > 1 and not {"MASTER_ADDR", "MASTER_PORT", "NODE_RANK"} <= os.environ.keys():
         raise UserError(
             f"runtime: {runtime.nodes} nodes are wanted: start the stage on each by torchrun or srun,"
             " or with MASTER_ADDR, MASTER_PORT and NODE_RANK set (docs/scaling.md)"

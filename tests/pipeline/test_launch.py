@@ -79,6 +79,12 @@ def test_srun_trains_with_the_tasks_that_it_started(project: Path, expected: byt
     assert (project / MODEL).read_bytes() == expected
 
 
+def test_in_a_slurm_job_of_one_task_the_first_process_starts_the_others(project: Path, expected: bytes) -> None:
+    job = {"SLURM_JOB_ID": "4711", "SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
+    finish(start(project, PYTHON, "stage1", "runtime.devices=2", **job))
+    assert (project / MODEL).read_bytes() == expected
+
+
 def test_nodes_can_be_started_by_hand(project: Path, expected: bytes) -> None:
     job = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_network_port())}
     finish(*(start(project, PYTHON, "stage1", "runtime.nodes=2", **job, NODE_RANK=rank) for rank in "01"))
