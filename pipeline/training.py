@@ -59,7 +59,8 @@ def train_stage(number: int, params: "Params", build: BuildGenerator, inputs: tu
     checkpoints = Checkpoints(
         f"stage{number}", fingerprint(values, [shards / "index.json", *inputs]), params.runtime.checkpoint_seconds
     )
-    if state := checkpoints.load():
+    # The first process's, so that a node without the file does not begin anew while the others go on.
+    if state := machine.broadcast(checkpoints.load() if machine.is_global_zero else None):
         run.load_state_dict(state)
         run.say(f"Stage {'I' * number} goes on after step {run.trainer.steps}")
     with stop_request() as stop:
