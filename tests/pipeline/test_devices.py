@@ -1,7 +1,11 @@
+from collections.abc import Callable
+
 import pytest
 
 from pipeline import params
-from pipeline.devices import _cpu_profits, fabric
+from pipeline.devices import _cpu_profits, fabric, single_device
+from pipeline.params import RuntimeConfig
+from stackgan.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -24,3 +28,28 @@ def test_precision_and_device_are_those_asked_for(precision: str, expected: str)
     machine = fabric(runtime)
     assert machine.device.type == "cpu"
     assert machine._precision.precision == expected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "environment", "message"),
+    [
+        ("runtime.nodes=2", {}, "2 nodes are wanted: start the stage on each by torchrun or srun"),
+        ("runtime.nodes=1", {"SLURM_NTASKS": "2"}, "srun must be told --ntasks-per-node"),
+    ],
+)
+def test_a_launch_that_cannot_work_is_refused(
+    wanted: str, environment: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=message):
+        fabric(params.load(overrides=["runtime.device=cpu", wanted]).runtime)
+
+
+@pytest.mark.parametrize("where", [fabric, single_device])
+def test_a_gpu_that_is_not_there_is_named(
+    where: Callable[[RuntimeConfig], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(UserError, match="torch finds no GPU here"):
+        where(params.load(overrides=["runtime.device=cuda"]).runtime)

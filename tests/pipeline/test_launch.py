@@ -13,7 +13,6 @@ from lightning_fabric.plugins.environments.lightning import find_free_network_po
 
 from pipeline.paths import Paths
 from tests.conftest import PROJECT
-from tests.pipeline.tiny import tiny
 from tests.pipeline.tiny_training import make_project, overrides
 
 PATHS = Paths("sample")
@@ -91,22 +90,6 @@ def test_nodes_can_be_started_by_hand(project: Path, expected: bytes) -> None:
     assert (project / MODEL).read_bytes() == expected
 
 
-@pytest.mark.parametrize(
-    ("wanted", "environment", "message"),
-    [
-        ("runtime.nodes=2", {}, "2 nodes are wanted: start the stage on each by torchrun or srun"),
-        ("runtime.nodes=1", {"SLURM_NTASKS": "2"}, "srun must be told --ntasks-per-node"),
-        ("runtime.device=cuda", {"CUDA_VISIBLE_DEVICES": ""}, "torch finds no GPU here"),
-    ],
-)
-def test_a_launch_that_cannot_work_is_refused(
-    project: Path, wanted: str, environment: dict[str, str], message: str
-) -> None:
-    said = finish(start(project, PYTHON, "stage1", wanted, **environment), code=1)
-    assert message in said
-    assert "Traceback" not in said
-
-
 def test_a_stop_of_torchrun_is_resumed_as_if_it_had_not_been(project: Path, expected: bytes) -> None:
     run = start(project, TORCHRUN, "stage1", "runtime.checkpoint_seconds=0")
     wait_for(lambda: any((project / "checkpoints").rglob("*.pt")), run)
@@ -117,13 +100,6 @@ def test_a_stop_of_torchrun_is_resumed_as_if_it_had_not_been(project: Path, expe
     said = finish(start(project, TORCHRUN, "stage1"))
     assert "goes on after step" in said
     assert (project / MODEL).read_bytes() == expected
-
-
-def test_what_is_one_process_s_work_is_done_once(project: Path) -> None:
-    tiny().save(project / Paths("cub").raw)
-    options = ("preset=cub", "species=all")
-    said = finish(start(project, TORCHRUN, "prepare", *options))
-    assert said.count("4 species, 15 train and 5 test pictures") == 1
 
 
 def wait_for(condition: Callable[[], bool], run: subprocess.Popen[str]) -> None:
