@@ -15,6 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = "CUB_200_2011"
+TABLES = (
+    *("images.txt", "classes.txt", "image_class_labels.txt", "bounding_boxes.txt", "train_test_split.txt"),
+    "truth.jsonl",
+)
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -34,8 +38,7 @@ class Packed:
 
 def write(pictures: Iterable[Packed], images: Path, captions: Path, readme: str) -> None:
     """Write both archives; pictures are numbered from 1 in the order given, and held in memory one at a time."""
-    names = ("images", "classes", "image_class_labels", "bounding_boxes", "train_test_split")
-    tables: dict[str, list[str]] = {f"{name}.txt": [] for name in names} | {"truth.jsonl": []}
+    tables: dict[str, list[str]] = {name: [] for name in TABLES}
     seen: Counter[int] = Counter()
     split: dict[bool, list[tuple[str, int]]] = {False: [], True: []}
     with (
