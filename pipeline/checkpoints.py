@@ -20,6 +20,8 @@ from stackgan.errors import UserError
 
 KEPT = 2
 
+State = dict[str, Any]
+
 
 def fingerprint(values: Mapping[str, Any], files: Iterable[Path]) -> str:
     """16 hexadecimal digits out of plain `values` and the content of `files`."""
@@ -38,27 +40,32 @@ class Checkpoints:
     def due(self) -> bool:
         return time.monotonic() - self._saved >= self.seconds
 
-    def save(self, step: int, state: dict[str, Any]) -> None:
+    def save(self, step: int, state: State) -> None:
         with atomic_file(self._path(step)) as temporary, temporary.open("wb") as file:
             torch.save(state, file)
         for old in self._newest_first()[KEPT:]:
             old.unlink(missing_ok=True)
         self._saved = time.monotonic()
 
-    def load(self) -> dict[str, Any] | None:
+    def load(self) -> State | None:
         """The newest checkpoint that can be read, on the CPU; None where there is none."""
         for path in self._newest_first():
             try:
-                state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+                state: State = torch.load(path, map_location="cpu", weights_only=True)
             except Exception as error:  # torch has no common error for files cut short, garbage and foreign pickles
                 console.warn(f"checkpoint {path} cannot be read ({type(error).__name__}): going back to the one before")
             else:
                 return state
         return None
 
-    def restore(self, put: Callable[[dict[str, Any]], None]) -> bool:
-        """Give the newest checkpoint to `put`; False where there is none. One that does not fit is a `UserError`."""
-        state = self.load()
+    def restore(
+        self, put: Callable[[State], None], share: Callable[[Callable[[], State | None]], State | None] | None = None
+    ) -> bool:
+        """Give the newest checkpoint to `put`; False where there is none. One that does not fit is a `UserError`.
+
+        Where several processes train, `share` is given `load` and returns in each what it gave in the first.
+        """
+        state = share(self.load) if share else self.load()
         if state is None:
             return False
         try:

@@ -48,6 +48,17 @@ STAGES = {
 }
 
 
+PARALLEL = ("stage1", "stage2")
+
+
+@app.callback()
+def _one_process_for_the_rest(context: typer.Context) -> None:
+    """Where torchrun or srun started several processes, all but the first leave what is not parallel to that one."""
+    rank = int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0)
+    if rank > 0 and context.invoked_subcommand not in PARALLEL:
+        raise typer.Exit
+
+
 def _stage_command(name: str) -> Callable[[Preset, Overrides], None]:
     def command(preset: Preset = None, overrides: Overrides = None) -> None:
         from pipeline import durations, params
@@ -192,6 +203,17 @@ def doctor() -> None:
     from pipeline import doctor
 
     doctor.run()
+
+
+@app.command("pack", rich_help_panel="Tools")
+def pack(
+    folder: Annotated[Path, typer.Argument(help="Holds KIND/PICTURE.jpg and KIND/PICTURE.txt, one caption a line.")],
+    name: Annotated[str | None, typer.Option(help="Name of the preset; by default the folder's.")] = None,
+) -> None:
+    """Make a preset of your own pictures and captions: docs/own-data.md. Writes archives/ and presets/NAME.yaml."""
+    from pipeline import pack
+
+    pack.run(folder, name)
 
 
 def main() -> None:

@@ -1,11 +1,20 @@
-"""Where a training runs, and in which precision."""
+"""Where a stage runs: on which devices, in how many processes, in which precision."""
 
+import inspect
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
 from lightning_fabric.strategies.ddp import DDPStrategy
+from torch.nn.parallel import DistributedDataParallel
 
 from stackgan.errors import UserError
 
@@ -14,29 +23,70 @@ if TYPE_CHECKING:
 
 
 def fabric(runtime: "RuntimeConfig") -> Fabric:
-    """A launched `Fabric` for `runtime.device`, `devices` and `precision`; with several devices, one process each."""
-    cuda = torch.cuda.is_available() if runtime.device == "auto" else runtime.device == "cuda"
-    if cuda and torch.cuda.device_count() < runtime.devices:
+    """A launched `Fabric` of `runtime.nodes` × `runtime.devices` processes, or of those that torchrun or srun started.
+
+    Without a launcher the first process of each node starts the node's others itself.
+    """
+    cuda = _cuda(runtime)
+    launched = _launched()
+    devices, nodes = launched or _wanted(runtime)
+    if cuda and torch.cuda.device_count() < devices:
         raise UserError(
-            f"runtime: {runtime.devices} GPUs are wanted and {torch.cuda.device_count()} are there:"
-            " set runtime.device=cpu or fewer runtime.devices"
+            f"runtime: {devices} GPUs are wanted and {torch.cuda.device_count()} are there:"
+            " set runtime.device=cpu or start fewer processes (runtime.devices)"
         )
     bfloat16 = computes_in_bfloat16(cuda) if runtime.precision == "auto" else runtime.precision == "bfloat16"
     result = Fabric(
         accelerator="cuda" if cuda else "cpu",
-        devices=runtime.devices,
-        strategy=_strategy(runtime.devices),
+        devices=devices,
+        num_nodes=nodes,
+        strategy=_ddp(None if launched else LightningEnvironment()) if devices * nodes > 1 else "auto",
         precision="bf16-mixed" if bfloat16 else "32-true",
     )
     result.launch()
     return result
 
 
-def _strategy(devices: int) -> DDPStrategy | str:
-    if devices == 1:
-        return "auto"
-    # D runs twice before one backward pass, which a broadcast of its buffers in between would spoil.
-    return DDPStrategy(broadcast_buffers=False)
+def _ddp(environment: ClusterEnvironment | None) -> DDPStrategy:
+    # D runs twice before one backward pass, which a broadcast of its buffers in between would spoil. torch is about to
+    # rename the option.
+    names = inspect.signature(DistributedDataParallel.__init__).parameters
+    option = "forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers"
+    return DDPStrategy(cluster_environment=environment, **{option: False})
+
+
+def single_device(runtime: "RuntimeConfig") -> torch.device:
+    """The device of a stage that is one process's work."""
+    return torch.device("cuda", 0) if _cuda(runtime) else torch.device("cpu")
+
+
+def _cuda(runtime: "RuntimeConfig") -> bool:
+    there = torch.cuda.is_available()
+    if runtime.device == "cuda" and not there:
+        raise UserError("runtime.device is cuda, but torch finds no GPU here: set runtime.device=cpu or auto")
+    return there and runtime.device != "cpu"
+
+
+def _launched() -> tuple[int, int] | None:
+    """Processes on each node, and nodes, if torchrun or srun started more than one process; then they have decided."""
+    environment = os.environ
+    if TorchElasticEnvironment.detect():
+        devices = int(environment["LOCAL_WORLD_SIZE"])
+        return devices, int(environment["WORLD_SIZE"]) // devices
+    if SLURMEnvironment.detect() and int(environment["SLURM_NTASKS"]) > 1:
+        if "SLURM_NTASKS_PER_NODE" not in environment:
+            raise UserError("srun must be told --ntasks-per-node, the number of devices of a node, instead of --ntasks")
+        return int(environment["SLURM_NTASKS_PER_NODE"]), int(environment.get("SLURM_NNODES", 1))
+    return None
+
+
+def _wanted(runtime: "RuntimeConfig") -> tuple[int, int]:
+    if runtime.nodes > 1 and not {"MASTER_ADDR", "MASTER_PORT", "NODE_RANK"} <= os.environ.keys():
+        raise UserError(
+            f"runtime: {runtime.nodes} nodes are wanted: start the stage on each by torchrun or srun,"
+            " or with MASTER_ADDR, MASTER_PORT and NODE_RANK set (docs/scaling.md)"
+        )
+    return runtime.devices, runtime.nodes
 
 
 def computes_in_bfloat16(cuda: bool) -> bool:

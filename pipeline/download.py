@@ -27,7 +27,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from pipeline.console import console, info, track
 from pipeline.files import atomic_folder, sha256, write_json
 from pipeline.flock import archive as flock
-from pipeline.paths import Paths
+from pipeline.paths import Paths, project_root
 from pipeline.source_config import Archive, ArchivesSource, FlockSource, Mirrors
 from pipeline.unpacking import GZIP_ERRORS, ZIP_ERRORS, BombError, check_sizes, gunzip
 from stackgan.errors import UserError
@@ -107,6 +107,8 @@ def _from_mirrors(archive: Archive, urls: tuple[str, ...]) -> Path:
     """The archive from the first mirror that gives a sound one."""
     failures = []
     for url in urls:
+        if "://" not in url:
+            return _from_file(project_root() / url, archive)
         host = urllib.parse.urlsplit(url).netloc
         # One folder per URL: bytes of one mirror are never put behind those of another.
         target = Paths.downloads() / archive.name / hashlib.sha256(url.encode()).hexdigest()[:12] / archive.name
@@ -125,6 +127,17 @@ def _from_mirrors(archive: Archive, urls: tuple[str, ...]) -> Path:
         f"{archive.name} could not be had ({tried}): "
         f"run again to resume, or put the file into a folder and set {FOLDER_VARIABLE} to that folder"
     )
+
+
+def _from_file(path: Path, archive: Archive) -> Path:
+    """The archive that command `pack` made on this machine."""
+    try:
+        _check(path, archive)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: run `stackgan pack` again") from None
+    except UnsoundError as error:
+        raise UserError(f"{path} {error}: run `stackgan pack` again") from error
+    return path
 
 
 def _transfer(url: str, target: Path, name: str) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pipeline import console
-from pipeline.devices import fabric
+from pipeline.devices import single_device
 from pipeline.evaluate_config import EvaluateConfig
 from pipeline.evaluation_card import lines, model_card
 from pipeline.evaluation_exam import Exam
@@ -29,6 +29,7 @@ from pipeline.evaluation_views import Artist, Panel
 from pipeline.evaluation_weights import find_weights
 from pipeline.files import atomic_folder, require, sha256, write_json
 from pipeline.paths import Paths
+from pipeline.shard_folder import shard_folder
 from stackgan import inception, judge, probe
 from stackgan.checkpoint import load_card
 from stackgan.layers import initialise
@@ -42,11 +43,11 @@ if TYPE_CHECKING:
 
 def run(params: "Params") -> None:
     paths, config = Paths(params.preset), params.evaluate
-    device = fabric(params.runtime.model_copy(update={"devices": 1})).device
+    device = single_device(params.runtime)
     panel = load_panel(require(paths.judge, made_by="judge"), config, device)
     stages = {stage: require(paths.stage(stage), made_by=f"stage{stage}") for stage in STAGES}
     text_encoder = require(paths.text_encoder, made_by="text_encoder")
-    shards = {stage: require(paths.shards(size), made_by=f"shard@{size}") for stage, size in STAGE_SIZES.items()}
+    shards = {stage: shard_folder(params, size) for stage, size in STAGE_SIZES.items()}
     z_dim = load_card(stages[1], 1).network.z_dim
     exams = {stage: Exam(stage, shards[stage], panel, config, z_dim) for stage in STAGES}
     captions = [caption for picture in exams[1].train.pictures for caption in picture["captions"]]

@@ -15,7 +15,7 @@ from pipeline import console
 from pipeline.checkpoints import Checkpoints, fingerprint
 from pipeline.crops import load_crops
 from pipeline.cub import read_dataset
-from pipeline.devices import fabric
+from pipeline.devices import single_device
 from pipeline.files import atomic_folder, require, write_json
 from pipeline.manifest import Picture
 from pipeline.paths import Paths
@@ -47,8 +47,7 @@ def run(params: "Params") -> None:
     crops = load_crops(archive, pictures, round(config.size / FRAME))
     images = torch.from_numpy(crops).permute(0, 3, 1, 2)
     identity = fingerprint({"format": FORMAT, "judge": config.model_dump()}, [archive])
-    machine = fabric(params.runtime.model_copy(update={"devices": 1}))
-    trainer = Trainer(config, machine.device, identity, params.runtime.checkpoint_seconds)
+    trainer = Trainer(config, single_device(params.runtime), identity, params.runtime.checkpoint_seconds)
     judge = train_judge(trainer, pictures, images)
     parts = parts_told([picture.truth for picture in pictures])
     colours = train_probe(trainer, pictures, images, parts) if parts else None

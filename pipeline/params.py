@@ -39,7 +39,10 @@ class RuntimeConfig(Strict):
     """How a run uses the machine. Untracked by DVC: none of it may change a result on the same kind of device."""
 
     device: Literal["auto", "cpu", "cuda"]
-    devices: int = Field(ge=1, description="processes, one per device")
+    devices: int = Field(ge=1, description="processes on each node, one per device")
+    nodes: int = Field(ge=1, description="machines")
+    shards: Annotated[str, Field(pattern=r"^[a-z0-9]+://")] | None
+    shards_room: float = Field(gt=0, description="gigabytes of disk for the shards of a URL")
     precision: Literal["auto", "float32", "bfloat16"]
     workers: int = Field(ge=0, description="processes that load pictures; 0 loads in the training process")
     checkpoint_seconds: float = Field(ge=0, description="least time between two checkpoints")

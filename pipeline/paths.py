@@ -95,6 +95,11 @@ class Paths:
         """Partial downloads, kept through a killed run for the same reason."""
         return project_root() / ".cache" / "downloads"
 
+    @staticmethod
+    def mirrors() -> Path:
+        """Copies of shards that come from a URL; any preset's and any experiment's."""
+        return project_root() / ".cache" / "shards"
+
 
 def project_root() -> Path:
     return Path(os.environ.get("DVC_ROOT", "."))

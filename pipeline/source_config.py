@@ -50,7 +50,7 @@ Source = Annotated[FlockSource | ArchivesSource, Field(discriminator="kind")]
 
 
 class Mirrors(Strict):
-    """URLs of each archive, tried in order; empty for archives that are drawn or found in a folder."""
+    """URLs of each archive, tried in order, or the path of a file; empty for what is drawn or found in a folder."""
 
     images: tuple[str, ...] = ()
     captions: tuple[str, ...] = ()

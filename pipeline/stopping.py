@@ -1,10 +1,14 @@
 """Ctrl-C and SIGTERM: finish the step, save, then go."""
 
+import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+
+REPEATED = 1.0  # seconds in which a launcher like torchrun passes on a signal that the terminal has sent already
 
 
 @dataclass
@@ -16,13 +20,18 @@ class StopRequest:
 
 @contextmanager
 def stop_request() -> Iterator[StopRequest]:
-    """Within the block the first SIGINT or SIGTERM only sets the request; a second one kills as usual."""
+    """Within the block the first SIGINT or SIGTERM only sets the request; another one, later, kills as usual."""
     request = StopRequest()
+    since = 0.0
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def take(number: int, _frame: FrameType | None) -> None:
-        request.signal = number
-        restore()
+        nonlocal since
+        if request.signal is None:
+            request.signal, since = number, time.monotonic()
+        elif time.monotonic() - since > REPEATED:
+            restore()
+            os.kill(os.getpid(), number)
 
     def restore() -> None:
         for number, handler in before.items():

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from pipeline import console, manifest, official_embeddings
 from pipeline.checkpoints import Checkpoints, fingerprint
 from pipeline.crops import load_crops
-from pipeline.devices import fabric
+from pipeline.devices import single_device
 from pipeline.files import atomic_folder, require, write_json
 from pipeline.paths import Paths
 from pipeline.pictures import save_png
@@ -142,7 +142,7 @@ MAKERS: Mapping[str, Callable[[Job], Made]] = {
 
 
 def _device(job: Job) -> torch.device:
-    return fabric(job.params.runtime.model_copy(update={"devices": 1})).device
+    return single_device(job.params.runtime)
 
 
 def _fit(training: Training, checkpoints: Checkpoints) -> None:

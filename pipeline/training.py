@@ -5,18 +5,21 @@ import io
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+import torch
 from lightning_fabric import Fabric
+from torch import Tensor
 
 from pipeline import console
 from pipeline.album import Album, choose_captions, choose_probes, snapshot_epochs
 from pipeline.checkpoints import Checkpoints, fingerprint
 from pipeline.devices import fabric
 from pipeline.display import Display
-from pipeline.files import atomic_folder, atomic_write, require, write_json
+from pipeline.files import atomic_folder, atomic_write, write_json
 from pipeline.paths import Paths
 from pipeline.pictures import curves
+from pipeline.shard_folder import shard_folder
 from pipeline.stopping import StopRequest, stop_request
 from stackgan.checkpoint import StageCard, save_stage
 from stackgan.config import NetworkConfig, StageConfig, TrainingConfig
@@ -30,6 +33,7 @@ from stackgan.training import STATISTICS, Trainer
 if TYPE_CHECKING:
     from pipeline.params import Params
 
+AGREE_EVERY = 10  # steps; how often processes tell each other whether one was asked to stop
 FORMAT = 2  # raise it when equal params and data make other weights
 _DATA_PARAMS = ("seed", "transform", "captions_per_sample")
 _PANELS = {
@@ -48,14 +52,17 @@ BuildGenerator = Callable[[NetworkConfig, int], Generator]
 def train_stage(number: int, params: "Params", build: BuildGenerator, inputs: tuple[Path, ...] = ()) -> None:
     """Train Stage `number` and write its outs. `build` makes the generator; `inputs` are files that it depends on."""
     size, paths = STAGE_SIZES[number], Paths(params.preset)
-    shards = require(paths.shards(size), made_by=f"shard@{size}")
+    shards = shard_folder(params, size)
     machine = fabric(params.runtime)
     run = StageRun(number, params, machine, shards, build)
     values = _identity(number, params)
     checkpoints = Checkpoints(
         f"stage{number}", fingerprint(values, [shards / "index.json", *inputs]), params.runtime.checkpoint_seconds
     )
-    if checkpoints.restore(run.load_state_dict):
+    # The first process's, so that a node without the file does not begin anew while the others go on.
+    if checkpoints.restore(
+        run.load_state_dict, share=lambda load: machine.broadcast(load() if machine.is_global_zero else None)
+    ):
         run.say(f"Stage {'I' * number} goes on after step {run.trainer.steps}")
     with stop_request() as stop:
         run.train(checkpoints, stop)
@@ -99,16 +106,28 @@ class StageRun:
 
             def on_step() -> None:
                 display.step(self.progress.epoch, self.trainer.peek_statistics)
-                if stop.signal is not None or checkpoints.due():
+                asked = self.asked_to_stop(stop)
+                if asked or (not quiet and checkpoints.due()):
                     self.save(checkpoints)
-                if stop.signal is not None:
+                if asked:
+                    self.machine.barrier()  # whoever leaves earlier takes the rank that still saves down with it
                     self.say(f"{title} stopped after step {self.trainer.steps}; run again to go on")
-                    raise SystemExit(128 + stop.signal)
+                    raise SystemExit(128 + asked)
 
             for figures in train_epochs(self.trainer, self.loader, self.stage, self.progress, on_step):
                 if not quiet:
                     self.look(figures)
                 display.epoch(figures)
+
+    def asked_to_stop(self, stop: StopRequest) -> int:
+        """The signal that asked any process to stop, or 0: all stop after the same step, so that none waits for another
+        that has gone."""
+        if self.machine.world_size == 1:
+            return stop.signal or 0
+        if self.trainer.steps % AGREE_EVERY:
+            return 0
+        signals = torch.tensor(stop.signal or 0, device=self.machine.device)
+        return int(cast("Tensor", self.machine.all_reduce(signals, reduce_op="max")))
 
     def look(self, figures: Figures) -> None:
         """After an epoch: measure, keep pictures, warn."""

@@ -1,8 +1,12 @@
 """Reads WebDataset shards for training (`loader`) and for looking at them in order (`samples`).
 
-"Slice by batch": every process reads all samples raw, puts them in the same order, which depends on seed and epoch
-alone, cuts that order into batches, and decodes only those that are its own. So the batches are the same for any number
-of workers, ranks get equally many different ones, and training resumes at any batch without decoding those before.
+"Slice by batch", while the shards fit into memory: every process reads all samples raw, puts them in the same order,
+which depends on seed and epoch alone, cuts that order into batches, and decodes only those that are its own. So the
+batches are the same for any number of workers, ranks get equally many different ones, and training resumes at any batch
+without decoding those before.
+
+"Split by shard", beyond: each epoch deals the shards to the ranks, as many to each, and the few left over sit out.
+Within a rank its workers slice by batch, so that all of the above still holds.
 """
 
 import hashlib
@@ -77,12 +81,13 @@ def loader(
     `captions` random ones. A split with less than one batch for every rank is a `UserError`.
     """
     shards = Shards.find(folder, split)
-    if shards.samples < batch_size * world:
+    result = Loader(shards, batch_size, Decoder(Transform(transform, size), captions, seed), workers, rank, world)
+    if not len(result):
         raise UserError(
             f"{folder}: {shards.samples} {split} pictures do not make a batch of {batch_size} for each of {world} "
             f"device{'s'[: world > 1]}: choose a smaller batch_size or more species"
         )
-    return Loader(shards, batch_size, Decoder(Transform(transform, size), captions, seed), workers, rank, world)
+    return result
 
 
 class Loader:
@@ -95,15 +100,17 @@ class Loader:
     def __init__(
         self, shards: Shards, batch_size: int, decoder: "Decoder", workers: int, rank: int, world: int
     ) -> None:
-        self._batches = shards.samples // batch_size // world
+        by_shard = shards.bytes > CACHE_BYTES and len(shards.paths) >= world
+        fewest = sum(sorted(shards.counts)[: len(shards.paths) // world]) if by_shard else shards.samples // world
+        self._batches = fewest // batch_size
         # Shared memory, since the workers live through all epochs: epoch, first batch.
         self._position = torch.zeros(2, dtype=torch.int64).share_memory_()
         dataset = wds.DataPipeline(
-            EpochShards(shards, decoder.seed, self._position),
+            EpochShards(shards, decoder.seed, self._position, *((rank, world) if by_shard else (0, 1))),
             RawSamples(shards),
             Shuffle(decoder.seed, self._position),
             wds.batched(batch_size, collation_fn=None, partial=False),
-            OwnBatches(self._batches, rank, world, self._position),
+            OwnBatches(self._batches, *((0, 1) if by_shard else (rank, world)), self._position),
             Decode(decoder, self._position),
         )
         self._loader: DataLoader[Batch] = DataLoader(
@@ -131,16 +138,18 @@ class Loader:
 
 @dataclass(frozen=True)
 class EpochShards:
-    """The shards, in the order of the epoch."""
+    """The shards of `rank` out of `world`, in the order of the epoch; each rank has as many."""
 
     shards: Shards
     seed: int
     position: Tensor
+    rank: int
+    world: int
 
     def __call__(self) -> Iterator[Path]:
         paths = list(self.shards.paths)
         random.Random(f"shards {self.seed} {int(self.position[0])}").shuffle(paths)
-        return iter(paths)
+        return iter(paths[self.rank : len(paths) // self.world * self.world : self.world])
 
 
 class RawSamples:

@@ -4,9 +4,9 @@ import io
 import json
 import tarfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import webdataset as wds
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stackgan.errors import UserError
+from stackgan.mirror import Origin
 
 Raw = dict[str, Any]  # a sample as bytes: __key__, __url__ (the shard's name), jpg, json, npy
 Pixels = NDArray[np.uint8]
@@ -39,6 +40,8 @@ class Shards:
     paths: list[Path]
     counts: list[int]  # samples in each
     bytes: int
+    origin: Origin | None = None  # for a mirror: where they come from
+    checksums: list[str] = field(default_factory=list)  # for a mirror: SHA-256 of each
 
     @staticmethod
     def find(folder: Path, split: str) -> "Shards":
@@ -49,7 +52,9 @@ class Shards:
                 raise ValueError(f"{strange[0]!r} is no file's name")
             paths = [folder / shard["name"] for shard in shards]
             counts = [int(shard["samples"]) for shard in shards]
-            return Shards(paths, counts, sum(int(shard["bytes"]) for shard in shards))
+            origin = Origin.of(folder)
+            checksums = [str(shard["sha256"]) for shard in shards] if origin else []
+            return Shards(paths, counts, sum(int(shard["bytes"]) for shard in shards), origin, checksums)
         except FileNotFoundError:
             raise UserError(f"{path} is missing: make the shards first") from None
         except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -66,7 +71,7 @@ class Shards:
         for path in paths:
             count = 0
             try:
-                with path.open("rb") as stream:
+                with self._open(path) as stream:
                     files = wds.tariterators.tar_file_expander([{"url": path.name, "stream": stream}])
                     for raw in wds.tariterators.group_by_keys(files):
                         count += 1
@@ -76,6 +81,11 @@ class Shards:
                 raise UserError(f"{path} is missing or damaged ({reason}): make the shards again") from error
             if count != (expected := self.counts[self.paths.index(path)]):
                 raise UserError(f"{path} holds {count} samples instead of {expected}: make the shards again")
+
+    def _open(self, path: Path) -> BinaryIO:
+        if self.origin is None:
+            return path.open("rb")
+        return self.origin.open(path, self.checksums[self.paths.index(path)])
 
 
 def decode(raw: Raw) -> tuple[Pixels, Vectors, dict[str, Any]]:

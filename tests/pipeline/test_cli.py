@@ -8,11 +8,10 @@ from pipeline import cli
 from tests.conftest import PROJECT
 
 
-def run(*arguments: str, cwd: Path = PROJECT) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, cwd: Path = PROJECT, **variables: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pipeline", *arguments]
-    return subprocess.run(
-        command, cwd=cwd, capture_output=True, text=True, env={"PYTHONPATH": str(PROJECT), "PATH": ""}
-    )
+    environment = {"PYTHONPATH": str(PROJECT), "PATH": ""} | variables
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment)
 
 
 def test_every_stage_of_the_graph_is_a_command_with_help() -> None:
@@ -59,3 +58,12 @@ def test_parameters_load_without_torch() -> None:
     probe = "import sys, pipeline.params as p; p.load(); print(sorted({'torch', 'albumentations'} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", probe], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("variable", ["RANK", "SLURM_PROCID"])
+def test_what_is_one_process_s_work_is_left_to_the_first_of_a_launcher(tmp_path: Path, variable: str) -> None:
+    first, second = (run("evaluate", cwd=tmp_path, **{variable: rank}) for rank in "01")
+    assert first.returncode == 1
+    assert "params.yaml is missing" in first.stderr
+    assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
+    assert run("stage1", cwd=tmp_path, **{variable: "1"}).returncode == 1, "a training is every process's work"

@@ -1,7 +1,11 @@
+from collections.abc import Callable
+
 import pytest
 
-from pipeline.devices import _cpu_profits, fabric
+from pipeline import params
+from pipeline.devices import _cpu_profits, fabric, single_device
 from pipeline.params import RuntimeConfig
+from stackgan.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -20,9 +24,32 @@ def test_bfloat16_is_chosen_where_it_is_faster(cpuinfo: str, profits: bool) -> N
 
 @pytest.mark.parametrize(("precision", "expected"), [("float32", "32-true"), ("bfloat16", "bf16-mixed")])
 def test_precision_and_device_are_those_asked_for(precision: str, expected: str) -> None:
-    runtime = RuntimeConfig.model_validate(
-        {"device": "cpu", "devices": 1, "precision": precision, "workers": 0, "checkpoint_seconds": 60}
-    )
+    runtime = params.load(overrides=["runtime.device=cpu", f"runtime.precision={precision}"]).runtime
     machine = fabric(runtime)
     assert machine.device.type == "cpu"
     assert machine._precision.precision == expected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "environment", "message"),
+    [
+        ("runtime.nodes=2", {}, "2 nodes are wanted: start the stage on each by torchrun or srun"),
+        ("runtime.nodes=1", {"SLURM_NTASKS": "2"}, "srun must be told --ntasks-per-node"),
+    ],
+)
+def test_a_launch_that_cannot_work_is_refused(
+    wanted: str, environment: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=message):
+        fabric(params.load(overrides=["runtime.device=cpu", wanted]).runtime)
+
+
+@pytest.mark.parametrize("where", [fabric, single_device])
+def test_a_gpu_that_is_not_there_is_named(
+    where: Callable[[RuntimeConfig], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(UserError, match="torch finds no GPU here"):
+        where(params.load(overrides=["runtime.device=cuda"]).runtime)

@@ -234,3 +234,40 @@ def test_shards_that_are_short_missing_or_unknown_are_errors(folder: Path) -> No
 def test_too_few_samples_for_a_batch_are_an_error(folder: Path) -> None:
     with pytest.raises(UserError, match="29 train pictures do not make a batch of 10 for each of 3 devices"):
         load(folder, batch_size=10, world=3)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_shards_beyond_memory_are_dealt_to_ranks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
+    monkeypatch.setattr(reader, "CACHE_BYTES", 0)
+    folder = make_shards(tmp_path / "many", 9, 10, 10, 10, 10)
+    ranks = [load(folder, rank=rank, world=2, workers=workers) for rank in range(2)]
+    assert [len(rank) for rank in ranks] == [4, 4]  # of two shards each, 19 samples at least
+    dealt: set[frozenset[int]] = set()
+    for number in range(3):
+        parts = [epoch(rank, number) for rank in ranks]
+        assert [len(part) for part in parts] == [4, 4]
+        assert_equal(epoch(ranks[1], number, start=3), parts[1][3:])
+        first, second = ({int(key) for batch in part for key in batch.key} for part in parts)
+        assert len(first) == len(second) == 16
+        assert not first & second
+        shards = [{max(0, key - 9) // 10 + (key >= 9) for key in keys} for keys in (first, second)]
+        assert not shards[0] & shards[1]
+        dealt.add(frozenset(shards[0]))
+    assert len(dealt) > 1, "epochs deal anew"
+
+
+def test_a_shard_is_read_by_one_rank_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "CACHE_BYTES", 0)
+    folder = make_shards(tmp_path / "many", 8, 8, 8, 8)
+    read: list[Path] = []
+    whole = Shards.read
+
+    def spy(self: Shards, paths: list[Path]) -> Any:
+        read.extend(paths)
+        return whole(self, paths)
+
+    monkeypatch.setattr(Shards, "read", spy)
+    for rank in range(2):
+        epoch(load(folder, rank=rank, world=2), 0)
+    assert sorted(read) == sorted(set(read))
+    assert len(read) == 4

@@ -1,0 +1,152 @@
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline import cub, download, pack, params, prepare
+from pipeline.archives import open_tar
+from pipeline.crops import Cutter, cut_crops
+from pipeline.manifest import Picture, read
+from pipeline.paths import Paths
+from stackgan.errors import UserError
+from tests.conftest import PROJECT
+from tests.pipeline.fruits import COLOURS, draw_fruits
+
+PATHS = Paths("fruits")
+OWN = ("species=all", "split=by-image")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The fruits, beside a project that is the current folder."""
+    (tmp_path / "project").mkdir()
+    shutil.copy(PROJECT / "params.yaml", tmp_path / "project")
+    shutil.copytree(PROJECT / "presets", tmp_path / "project" / "presets")
+    monkeypatch.chdir(tmp_path / "project")
+    return draw_fruits(tmp_path / "Fruits", 4)
+
+
+def pictures() -> list[Picture]:
+    chosen = params.load("fruits", OWN)
+    download.run(chosen)
+    return cub.read_dataset(PATHS.raw, chosen.source)
+
+
+def test_what_was_packed_is_what_later_stages_read(folder: Path) -> None:
+    pack.run(folder)
+    found = pictures()
+    assert {picture.species for picture in found} == {"001.apple", "002.banana", "003.lime", "004.ripe_plum"}
+    assert len(found) == 16
+    assert {picture.name for picture in found} >= {"001.apple/no_0.jpg", "004.ripe_plum/no_3.jpg"}
+    assert found[-1].captions[1] == "this fruit is purple"
+    assert {picture.species for picture in found if picture.split == "test"} == {"004.ripe_plum"}
+    prepare.run(params.load("fruits", OWN))
+    checked = read(PATHS.manifest)
+    assert [sum(p.split == split for p in checked) for split in ("train", "test")] == [12, 4]
+
+
+def test_without_boxes_the_whole_picture_is_seen_and_with_them_what_is_inside(folder: Path) -> None:
+    image = Image.new("RGB", (90, 60), "white")
+    image.paste("blue", (60, 0, 90, 30))
+    image.save(folder / "apple" / "no 0.png")
+    pack.run(folder)
+    whole = crop("001.apple/no_0.jpg")
+    assert (whole[:, :, 2] > whole[:, :, 0]).mean() == pytest.approx(1 / 6 + 1 / 12, abs=0.1)  # partly mirrored
+    (folder / "boxes.csv").write_text("name,x,y,width,height\napple/no 0.png,65,5,20,20\n")
+    pack.run(folder)
+    assert (crop("001.apple/no_0.jpg")[16:48, 16:48] == (0, 0, 255)).all()
+
+
+def crop(name: str) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
+    [picture] = [picture for picture in pictures() if picture.name == name]
+    with open_tar(PATHS.raw / "fruits-pictures.tgz") as images:
+        return cut_crops(images, [picture], Cutter(64, "padded"), progress="crop", processes=1)[0]
+
+
+def test_a_photograph_lying_on_its_side_is_turned(folder: Path) -> None:
+    image = Image.new("RGB", (60, 40), "white")
+    image.paste("blue", (0, 0, 20, 40))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown turned by a quarter to the right: blue comes to lie on top
+    image.save(folder / "apple" / "no 1.jpg", exif=exif, quality=95)
+    pack.run(folder)
+    pixels = crop("001.apple/no_1.jpg")
+    assert (pixels[5, 20:44, 0] < 60).all()
+    assert (pixels[60, 20:44, 0] > 200).all()
+
+
+def test_packing_again_changes_checksums_only_with_the_content(folder: Path) -> None:
+    pack.run(folder)
+    preset = Path("presets/fruits.yaml")
+    preset.write_text(preset.read_text().replace("gf_dim: 32", "gf_dim: 48"))
+    before = preset.read_text()
+    pack.run(folder)
+    assert preset.read_text() == before
+    (folder / "apple" / "no 1.txt").write_text("another caption\n")
+    pack.run(folder)
+    after = preset.read_text()
+    changed = [line for line in after.splitlines() if line not in before.splitlines()]
+    assert [line.split(":")[0].strip() for line in changed] == ["sha256"]
+    assert params.load("fruits").gf_dim == 48
+
+
+def test_kinds_for_test_can_be_named(folder: Path) -> None:
+    (folder / "test.txt").write_text("lime\nbanana\n")
+    pack.run(folder)
+    assert {p.species for p in pictures() if p.split == "test"} == {"002.banana", "003.lime"}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (
+            lambda folder: (folder / "lime" / "no 2.txt").unlink(),
+            r"lime/no 2.jpg has no captions \(1 such\)",
+        ),
+        (lambda folder: (folder / "lime" / "no 2.txt").write_text("\n"), r"lime/no 2.jpg has no captions"),
+        (lambda folder: (folder / "lime" / "no 2.txt").write_bytes(b"caf\xe9"), "no 2.txt is no UTF-8 text"),
+        (lambda folder: (folder / "lime" / "no 2.jpg").write_bytes(b"GIF89a"), "lime/no 2.jpg: unreadable picture"),
+        (lambda folder: (folder / "lime" / "no 2.jpg").unlink(), "lime/no 2.txt is neither a picture .* nor the capt"),
+        (lambda folder: (folder / "lime" / "no 2.webp").touch(), "lime/no 2.webp is neither a picture"),
+        (lambda folder: shutil.copy(folder / "lime" / "no 2.jpg", folder / "lime" / "no 2.png"), "the same name"),
+        (lambda folder: (folder / "kiwi.jpg").touch(), "kiwi.jpg lies in no folder of its kind: move it to"),
+        (
+            lambda folder: (folder / "boxes.csv").write_text("lime/no 2.jpg,1,2,3,4\n" * 2),
+            "line 2: not a line of name",
+        ),
+        (lambda folder: (folder / "boxes.csv").write_text("name,x,y,width,height\nkiwi,1,2,3,4"), "no picture 'kiwi'"),
+        (lambda folder: (folder / "test.txt").write_text("kiwi\n"), "test.txt: there is no kind 'kiwi'"),
+        (lambda folder: [shutil.rmtree(folder / kind) for kind in COLOURS], "holds no pictures: lay them out as"),
+        (lambda folder: shutil.rmtree(folder), "is no folder"),
+    ],
+)
+def test_a_folder_that_is_not_in_order_is_one_clear_line(
+    folder: Path, spoil: Callable[[Path], object], message: str
+) -> None:
+    spoil(folder)
+    with pytest.raises(UserError, match=message) as error:
+        pack.run(folder)
+    assert "\n" not in str(error.value)
+    assert not Path("presets/fruits.yaml").exists()
+    assert not [path for path in Path().rglob("archives/*") if path.is_file()]
+
+
+def test_other_presets_are_never_written_over(folder: Path) -> None:
+    with pytest.raises(UserError, match=r"presets/cub\.yaml is there and was not made by pack"):
+        pack.run(folder, "cub")
+    with pytest.raises(UserError, match="'Früchte' is no name for a preset"):
+        pack.run(folder, "Früchte")
+
+
+def test_an_archive_that_has_gone_or_changed_is_named(folder: Path) -> None:
+    pack.run(folder)
+    archive = Path("archives/fruits-captions.zip")
+    archive.write_bytes(archive.read_bytes() + b"x")
+    with pytest.raises(UserError, match=r"fruits-captions\.zip has the SHA-256 .*: run `stackgan pack` again"):
+        pictures()
+    archive.unlink()
+    with pytest.raises(UserError, match=r"fruits-captions\.zip is missing: run `stackgan pack` again"):
+        pictures()

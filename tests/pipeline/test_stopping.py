@@ -1,0 +1,29 @@
+import os
+import signal
+
+import pytest
+
+from pipeline import stopping
+from pipeline.stopping import stop_request
+
+
+def test_a_signal_that_a_launcher_repeats_asks_once() -> None:
+    with stop_request() as stop:
+        assert stop.signal is None
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.signal == signal.SIGINT
+
+
+def test_another_signal_later_kills_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stopping, "REPEATED", 0.0)
+    with pytest.raises(KeyboardInterrupt), stop_request():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_afterwards_signals_do_what_they_did() -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with stop_request():
+        assert signal.getsignal(signal.SIGINT) != before[0]
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
