@@ -6,6 +6,7 @@ import numpy as np
 
 from tests.pipeline.hostile import Call, State, array_pickle, picture, png
 from tests.pipeline.hostile_archives import AGAIN, CAPTIONS, HTML, IMAGES, NUMBERS, ROOT, STEMS, Change
+from tests.pipeline.tiny import Tiny
 
 
 def stems(content: bytes) -> Change:
@@ -162,6 +163,11 @@ def texts(content: bytes) -> Change:
     return lambda data: data.captions.update(dict.fromkeys(names, content))
 
 
+def two_boxes_outside(data: Tiny) -> None:
+    boxes("900 12 5 5")(data)
+    data.edit("bounding_boxes.txt", "\n2 10.0", "\n2 -90.0")
+
+
 PICTURES: dict[str, tuple[Change, str]] = {
     "picture: empty": (pictures(b""), unusable("unreadable picture (no picture at all)")),
     "picture: a web page": (pictures(HTML), unusable("unreadable picture (no picture at all)")),
@@ -174,7 +180,7 @@ PICTURES: dict[str, tuple[Change, str]] = {
     ),
     "picture: truncated": (pictures(picture("RGB", "JPEG")[:400]), unusable("unreadable picture (…)")),
     "box: outside": (
-        lambda data: (boxes("900 12 5 5")(data), data.edit("bounding_boxes.txt", "2 10.0", "2 -90.0")),
+        two_boxes_outside,
         unusable("box (900.0, 12.0, 5.0, 5.0) lies outside the frame of (97, 75)"),
     ),
     "captions: empty": (texts(b""), unusable("no captions")),

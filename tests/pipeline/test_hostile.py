@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import cli, console, manifest, prepare, workers
+from pipeline import cli, console, manifest, prepare
 from pipeline.paths import Paths
 from tests.messages import agrees
 from tests.pipeline.conftest import PRESET, Project
@@ -25,8 +25,8 @@ def quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One process, temporary files where they can be counted, and no trace of `main` in this process."""
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-    monkeypatch.setattr(workers.os, "cpu_count", lambda: 1)
-    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
 
 

@@ -75,6 +75,11 @@ class Hostile:
         return os.mkdir, ("owned",)
 
 
+def a_folder_instead(folder: Path) -> None:
+    (folder / "stage1.safetensors").unlink()
+    (folder / "stage1.safetensors").mkdir()
+
+
 BROKEN = "{folder}/stage1.safetensors is no readable weights file: "
 UNFIT = "{folder}/stage1.safetensors does not fit config.json: "
 ADVICE = "; train again, or take both from one place"
@@ -98,7 +103,7 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
         BROKEN,
     ),
     "weights: a folder": (
-        lambda folder: [(folder / "stage1.safetensors").unlink(), (folder / "stage1.safetensors").mkdir()],
+        a_folder_instead,
         BROKEN,
     ),
     "weights: missing": (
