@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.files import require
+from pipeline.files import require, scratch
 from stackgan.errors import UserError
 
 _GZIP = b"\x1f\x8b"
@@ -75,8 +75,8 @@ def open_tar(path: Path) -> Iterator[Tar]:
     `TMPDIR`). Of members with the same name the last counts, as for `tar`. A broken or unsafe one is a `UserError`.
     """
     require(path, made_by="download")
-    with tempfile.TemporaryDirectory(prefix="stackgan-") as folder:
-        plain = _plain(path, Path(folder))
+    with scratch(Path(tempfile.gettempdir()) / "archive") as folder:
+        plain = _plain(path, folder)
         try:
             with tarfile.open(plain, "r:") as tar:
                 members = {_safe_name(info.name, path): _member(info, plain) for info in tar}

@@ -82,6 +82,7 @@ class Trainer:
         training = ClassifierTraining(network.to(self.device), crops, targets, config, recolour)
         checkpoints = Checkpoints(name, self._identity, self._seconds)
         self._checkpoints.append(checkpoints)
+        checkpoints.claim()
         if state := checkpoints.load():
             training.restore(state)
             console.info(f"{name}: goes on after epoch {training.epoch}")

@@ -146,6 +146,7 @@ def _device(job: Job) -> torch.device:
 
 
 def _fit(training: Training, checkpoints: Checkpoints) -> None:
+    checkpoints.claim()
     state = checkpoints.load()
     if state is not None:
         training.restore(state)

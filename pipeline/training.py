@@ -55,6 +55,9 @@ def train_stage(number: int, params: "Params", build: BuildGenerator, inputs: tu
     checkpoints = Checkpoints(
         f"stage{number}", fingerprint(values, [shards / "index.json", *inputs]), params.runtime.checkpoint_seconds
     )
+    if machine.is_global_zero:
+        checkpoints.claim()
+    machine.barrier()
     if state := checkpoints.load():
         run.load_state_dict(state)
         run.say(f"Stage {'I' * number} goes on after step {run.trainer.steps}")
@@ -100,16 +103,22 @@ class StageRun:
 
             def on_step() -> None:
                 display.step(self.progress.epoch, self.trainer.peek_statistics)
-                if stop.signal is not None or checkpoints.due():
-                    self.save(checkpoints)
                 if stop.signal is not None:
-                    self.say(f"{title} stopped after step {self.trainer.steps}; run again to go on")
-                    raise SystemExit(128 + stop.signal)
+                    self.halt(checkpoints, stop.signal)
+                if checkpoints.due():
+                    self.save(checkpoints)
 
             for figures in train_epochs(self.trainer, self.loader, self.stage, self.progress, on_step):
                 if not quiet:
                     self.look(figures)
                 display.epoch(figures)
+            if stop.signal is not None:  # it came when the last step was done
+                self.halt(checkpoints, stop.signal)
+
+    def halt(self, checkpoints: Checkpoints, number: int) -> None:
+        self.save(checkpoints)
+        self.say(f"Stage {'I' * self.number} stopped after step {self.trainer.steps}; run again to go on")
+        raise SystemExit(128 + number)
 
     def look(self, figures: Figures) -> None:
         """After an epoch: measure, keep pictures, warn."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -99,7 +99,8 @@ class Probe:
     def save(self, folder: Path) -> None:
         """Write config.json and probe.safetensors into `folder`, which exists."""
         (folder / "config.json").write_text(json.dumps(asdict(self.card), indent=1) + "\n")
-        save_file({k: v.contiguous() for k, v in self.reader.state_dict().items()}, folder / "probe.safetensors")
+        weights = {name: value.contiguous() for name, value in self.reader.state_dict().items()}
+        (folder / "probe.safetensors").write_bytes(save(weights))
 
 
 def load(folder: Path, device: torch.device | str = "cpu") -> Probe:
