@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Self
 
 import psutil
 
@@ -63,6 +64,13 @@ class Run:
         _, alive = psutil.wait_procs(family[1:], timeout=60)
         assert all(process.status() == psutil.STATUS_ZOMBIE for process in alive if process.is_running()), alive
         return code
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.stop(signal.SIGKILL, whole=True)
 
     def finish(self) -> int:
         """Let it end undisturbed; its exit code."""

@@ -58,9 +58,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reference]
     clone = tiny_clone(tmp_path_factory.mktemp("undisturbed") / "project", PRESET)
     cpu = {}
     for stage in FIRST:
-        run = Run(clone, "dvc", "repro", stage)
-        assert run.finish() == 0, run.output
-        cpu[stage] = run.cpu()
+        with Run(clone, "dvc", "repro", stage) as run:
+            assert run.finish() == 0, run.output
+            cpu[stage] = run.cpu()
     print("seconds of processor time undisturbed:", {stage: round(seconds, 1) for stage, seconds in cpu.items()})
     yield Reference(clone, cpu)
     shutil.rmtree(clone.folder.parent)
@@ -82,12 +82,11 @@ def test_a_stage_killed_again_and_again_ends_with_the_same_bytes(
     while done < KILLS[stage]:
         name, moment = choose_moment(chance, stage, undisturbed.cpu[stage], disturbed, last=done == KILLS[stage] - 1)
         pause, whole = chance.uniform(0, 0.05), chance.random() < 0.7
-        run = Run(disturbed, "dvc", "repro", "--force", "--single-item", stage)
-        hit = run.reaches(moment, pause)
+        with Run(disturbed, "dvc", "repro", "--force", "--single-item", stage) as run:
+            if hit := run.reaches(moment, pause):
+                run.stop(signal.SIGKILL, whole=whole)
+                done += 1
         who = "dvc and all" if whole else "the stage alone"
-        if hit:
-            run.stop(signal.SIGKILL, whole=whole)
-            done += 1
         print(f"{stage}: {name} + {pause:.3f} s, {who}: {f'kill {done}' if hit else 'it ended before'}", flush=True)
     if not lock(disturbed).get(stage):
         disturbed.run("dvc", "repro", stage)
@@ -132,9 +131,9 @@ def test_ctrl_c_and_sigterm_end_a_stage_with_their_exit_code(
     seconds, whole = undisturbed.cpu[stage] * chance.uniform(0.4, 0.8), chance.random() < 0.7
     print(f"{stage}: {number.name} after {seconds:.2f} s of processor time, {'all' if whole else 'alone'}", flush=True)
     before = tree(spare.folder)
-    run = Run(spare, *single(stage))
-    assert run.reaches(after_cpu(seconds)), run.output
-    assert run.stop(number, whole=whole) == code, run.output
+    with Run(spare, *single(stage)) as run:
+        assert run.reaches(after_cpu(seconds)), run.output
+        assert run.stop(number, whole=whole) == code, run.output
     assert "Traceback" not in run.output
     assert tree(spare.folder) == before
     assert [name for name in leftovers(spare) if name.endswith(".tmp")] == []
@@ -146,8 +145,8 @@ def test_a_full_disk_ends_in_one_line(stage: str, share: float, undisturbed: Ref
     need = sum(path.stat().st_size for path in out_files(undisturbed.clone, stage))
     disk.leave_free(round(need * share) // 4096 * 4096)
     before = tree(disk.clone.folder)
-    run = Run(disk.clone, *single(stage, "runtime.checkpoint_seconds=1000"))
-    assert run.finish() == 1, run.output
+    with Run(disk.clone, *single(stage, "runtime.checkpoint_seconds=1000")) as run:
+        assert run.finish() == 1, run.output
     message = error_line(run.output)
     print(f"{stage}, {need * share / 1024:.0f} KiB free: {message}", flush=True)
     assert "No space left on device" in message
@@ -158,8 +157,8 @@ def test_a_full_disk_ends_in_one_line(stage: str, share: float, undisturbed: Ref
 @pytest.mark.parametrize("stage", ["text_encoder", "judge", "stage1"])
 def test_a_full_disk_keeps_the_last_checkpoint(stage: str, disk: "Disk") -> None:
     disk.leave_free(4096)
-    run = Run(disk.clone, *single(stage, "runtime.checkpoint_seconds=0"))
-    assert run.finish() == 1, run.output
+    with Run(disk.clone, *single(stage, "runtime.checkpoint_seconds=0")) as run:
+        assert run.finish() == 1, run.output
     assert "No space left on device" in error_line(run.output)
     assert leftovers(disk.clone) == []
 
@@ -167,8 +166,8 @@ def test_a_full_disk_keeps_the_last_checkpoint(stage: str, disk: "Disk") -> None
 @pytest.mark.parametrize("stage", FIRST)
 def test_a_read_only_folder_ends_in_one_line(stage: str, disk: "Disk") -> None:
     disk.mount("ro")
-    run = Run(disk.clone, *single(stage))
-    assert run.finish() == 1, run.output
+    with Run(disk.clone, *single(stage)) as run:
+        assert run.finish() == 1, run.output
     message = error_line(run.output)
     print(f"{stage}: {message}", flush=True)
     assert "Read-only file system" in message
@@ -178,18 +177,17 @@ def test_a_read_only_folder_ends_in_one_line(stage: str, disk: "Disk") -> None:
 @pytest.mark.parametrize("stage", READS_ARCHIVES)
 def test_a_vanished_archive_ends_in_one_line(stage: str, when: float, undisturbed: Reference, spare: Clone) -> None:
     raw = spare.folder / "data" / "sample" / "raw"
-    raw_elsewhere = raw.with_name("raw-elsewhere")
+    elsewhere = raw.with_name("elsewhere")
     try:
-        if when:
-            run = Run(spare, *single(stage))
-            assert run.reaches(after_cpu(undisturbed.cpu[stage] * when)), run.output
-            raw.rename(raw_elsewhere)
-        else:
-            raw.rename(raw_elsewhere)
-            run = Run(spare, *single(stage))
-        code = run.finish()
+        if not when:
+            raw.rename(elsewhere)
+        with Run(spare, *single(stage)) as run:
+            if when:
+                assert run.reaches(after_cpu(undisturbed.cpu[stage] * when)), run.output
+                raw.rename(elsewhere)
+            code = run.finish()
     finally:
-        raw_elsewhere.rename(raw)
+        elsewhere.rename(raw)
     assert code == 1 or (when and code == 0), run.output  # what it had read already is enough
     if code:
         print(f"{stage}: {error_line(run.output)}", flush=True)
