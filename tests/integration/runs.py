@@ -142,7 +142,11 @@ def leftovers(clone: Clone) -> list[str]:
 def small_disk(folder: Path) -> Iterator[Callable[[str], None]]:
     """Mount a file system at `folder`; what it gives mounts it again with other options, a size for one."""
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256m", "soak", folder], check=True)
+
+    def remount(options: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,{options}", folder], check=True)
+
     try:
-        yield lambda options: subprocess.run(["mount", "-o", f"remount,{options}", folder], check=True) and None
+        yield remount
     finally:
         subprocess.run(["umount", "--lazy", folder], check=True)

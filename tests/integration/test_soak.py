@@ -9,7 +9,7 @@ import os
 import random
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,7 @@ from tests.integration.runs import Moment, Run, after_cpu, after_steps, leftover
 pytestmark = pytest.mark.soak
 
 SEED = int(os.environ.get("SOAK_SEED", "0"))
-PRESET = TINY_PRESET | {
-    "text_encoder": {**TINY_PRESET["text_encoder"], "epochs": 6},
+PRESET: dict[str, Any] = TINY_PRESET | {
     "stage1": {"epochs": 6, "batch_size": 6},
     "stage2": {"epochs": 2, "batch_size": 8},
 }
@@ -199,7 +198,7 @@ class Disk:
     """A project on a file system of its own, whose room can be taken away."""
 
     clone: Clone
-    mount: Any
+    mount: Callable[[str], None]
 
     def leave_free(self, size: int) -> None:
         used = shutil.disk_usage(self.clone.folder).used

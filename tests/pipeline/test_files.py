@@ -51,9 +51,9 @@ def test_the_old_folder_is_whole_or_gone_but_never_half_removed(
         (folder / "old").touch()
     remove, seen = shutil.rmtree, []
 
-    def watched(folder: Path, **options: bool) -> None:
+    def watched(folder: Path, ignore_errors: bool) -> None:
         seen.append(names(target))
-        remove(folder, **options)
+        remove(folder, ignore_errors=ignore_errors)
 
     monkeypatch.setattr(shutil, "rmtree", watched)
     with files.atomic_folder(target) as folder:
@@ -88,15 +88,18 @@ def is_killed_at(number: int, function: Callable[[], None]) -> bool:
 
     def kill(event: str, _: object) -> None:
         nonlocal seen
-        seen += event in ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.scandir")
-        if seen == number:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if event in ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.scandir"):
+            seen += 1
+            if seen == number:
+                os.kill(os.getpid(), signal.SIGKILL)
 
     process = os.fork()
     if process == 0:
-        sys.addaudithook(kill)
-        function()
-        os._exit(0)
+        try:
+            sys.addaudithook(kill)
+            function()
+        finally:
+            os._exit(0)
     return os.WIFSIGNALED(os.waitpid(process, 0)[1])
 
 
