@@ -1,8 +1,9 @@
 # `make` sets up and runs the whole pipeline; `make test` sets up and runs all checks.
+# `make soak` kills every stage again and again; SOAK_SEED=1 make soak does so at other moments.
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: all setup test
+.PHONY: all setup test soak
 
 all: setup
 	dvc repro
@@ -19,3 +20,6 @@ test: setup
 	ruff format --check
 	mypy
 	pytest
+
+soak: setup
+	pytest -m soak -s

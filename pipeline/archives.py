@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from pipeline.files import require
+from pipeline.files import require, scratch
 from pipeline.unpacking import GZIP_ERRORS, TAR_ERRORS, ZIP_ERRORS, BombError, check_sizes, gunzip
 from stackgan.errors import UserError
 
@@ -68,8 +68,8 @@ def open_tar(path: Path) -> Iterator[Tar]:
     `TMPDIR`). A broken or unsafe one is a `UserError`.
     """
     require(path, made_by="download")
-    with tempfile.TemporaryDirectory(prefix="stackgan-") as folder:
-        plain = _plain(path, Path(folder))
+    with scratch(Path(tempfile.gettempdir()) / "archive") as folder:
+        plain = _plain(path, folder)
         try:
             with tarfile.open(plain, "r:") as tar:
                 members = {_safe_name(info.name, path): _member(info, plain) for info in tar}

@@ -1,20 +1,22 @@
 """Checkpoints of a training that may be killed at any moment.
 
 They lie outside DVC's outs, in a folder named by the fingerprint of everything that determines the training, so that a
-run finds its own checkpoint and never another's.
+run finds its own checkpoint and never another's. Runs with the same fingerprint take turns.
 """
 
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from pipeline import console
-from pipeline.files import atomic_file, sha256
+from pipeline.files import atomic_file, claim, sha256
 from pipeline.paths import Paths
 from stackgan.errors import UserError
 
@@ -30,19 +32,33 @@ def fingerprint(values: Mapping[str, Any], files: Iterable[Path]) -> str:
 
 
 class Checkpoints:
-    """The last two checkpoints of one run, newest first; a broken one counts as none."""
+    """The last two checkpoints of one run, newest first; a broken one counts as none.
+
+    `claim` comes before all else, in the one process that saves.
+    """
 
     def __init__(self, stage: str, fingerprint: str, seconds: float) -> None:
         self.folder = Paths.checkpoints(stage, fingerprint)
         self.seconds = seconds
         self._saved = time.monotonic()
+        self._claimed = ExitStack()
+
+    def claim(self) -> None:
+        """Keep other runs out until `remove` or the end of the process; wait where another run is at work."""
+        lock = self.folder.with_suffix(".lock")
+        self._claimed.enter_context(claim(lock, f"with the same parameters and data holds {lock}"))
 
     def due(self) -> bool:
         return time.monotonic() - self._saved >= self.seconds
 
     def save(self, step: int, state: State) -> None:
         with atomic_file(self._path(step)) as temporary, temporary.open("wb") as file:
-            torch.save(state, file)
+            try:
+                torch.save(state, file)
+            except RuntimeError as error:
+                if isinstance(error.__context__, OSError):  # what the disk said, before torch hid it
+                    raise error.__context__ from None
+                raise
         for old in self._newest_first()[KEPT:]:
             old.unlink(missing_ok=True)
         self._saved = time.monotonic()
@@ -80,10 +96,8 @@ class Checkpoints:
 
     def remove(self) -> None:
         """Forget a run that has ended well."""
-        for path in self._newest_first():
-            path.unlink(missing_ok=True)
-        if self.folder.is_dir() and not any(self.folder.iterdir()):
-            self.folder.rmdir()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self._claimed.close()
 
     def _path(self, step: int) -> Path:
         return self.folder / f"{step:09d}.pt"

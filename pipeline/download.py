@@ -25,7 +25,7 @@ from gdown.parse_url import parse_url
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from pipeline.console import console, info, track
-from pipeline.files import atomic_folder, sha256, write_json
+from pipeline.files import atomic_folder, claim, sha256, write_json
 from pipeline.flock import archive as flock
 from pipeline.paths import Paths, project_root
 from pipeline.source_config import Archive, ArchivesSource, FlockSource, Mirrors
@@ -49,7 +49,8 @@ def run(params: "Params") -> None:
     if isinstance(params.source, FlockSource):
         _draw(params.source, raw)
     else:
-        _fetch(params.source, params.mirrors, raw, f"presets/{params.preset}.yaml")
+        with claim(Paths.downloads() / "lock", "fetches archives"):
+            _fetch(params.source, params.mirrors, raw, f"presets/{params.preset}.yaml")
 
 
 def _draw(source: FlockSource, raw: Path) -> None:

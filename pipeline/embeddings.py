@@ -1,5 +1,6 @@
 """The folder of embeddings: `embeddings.npy`, float16 [captions, dim] in the manifest's order, and `index.json`."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -42,7 +43,9 @@ def write(folder: Path, vectors: Vectors, pictures: Sequence[Picture], kind: str
     """Write float16 [captions of all pictures, dim]; the old folder stays until the new one is whole."""
     counts = [len(picture.captions) for picture in pictures]
     with atomic_folder(folder) as temporary:
-        np.save(temporary / "embeddings.npy", vectors, allow_pickle=False)
+        packed = io.BytesIO()  # np.save straight to a file would not say that a disk is full
+        np.save(packed, vectors, allow_pickle=False)
+        (temporary / "embeddings.npy").write_bytes(packed.getbuffer())
         write_json(temporary / "index.json", {"captions": counts, "dim": int(vectors.shape[1]), "kind": kind})
 
 

@@ -1,19 +1,36 @@
-"""Files that are either whole or not there: every write goes to a temporary name beside its target, then is renamed."""
+"""Files that are either whole or not there: every write goes to a scratch folder beside its target, then is renamed.
 
+A scratch folder is locked as long as its process lives, so that the next write in the same place can tell those that
+killed processes left from those of runs at work, and sweeps the former away.
+"""
+
+import errno
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
+from pipeline import console
 from stackgan.errors import UserError
 
+_SUFFIX = ".stackgan.tmp"
+_ADVICE = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EROFS: "make its file system writable",
+}
 
-def atomic_write(path: Path, content: bytes | str) -> None:
+
+def atomic_write(path: Path, content: bytes | memoryview | str) -> None:
     """Write `content` (text as UTF-8) to `path`, making its folder; a crash leaves the old file or none."""
     with atomic_file(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -22,30 +39,79 @@ def atomic_write(path: Path, content: bytes | str) -> None:
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`, renamed to it when the block ends without an error."""
-    with _writable(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            yield temporary
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with _writable(path), scratch(path) as folder:
+        yield folder / path.name
+        (folder / path.name).replace(path)
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Give an empty temporary folder, which takes the place of `path` when the block ends without an error."""
+    with _writable(path), scratch(path) as folder:
+        new = folder / path.name
+        new.mkdir()
+        yield new
+        for turn in count():
+            with suppress(FileNotFoundError):  # aside, not removed: a kill must not leave a part of it
+                path.rename(folder / f"old{turn}")
+            try:
+                new.rename(path)
+                break
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # another run has just put its own there
+                    raise
+
+
+@contextmanager
+def scratch(path: Path) -> Iterator[Path]:
+    """Give an empty folder beside `path` for what is being made, making the folder around both; it goes at the end."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        with _locked(path.parent, fcntl.LOCK_EX):  # so that no other run sweeps a folder that is not locked yet
+            _sweep(path.parent)
+            folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=_SUFFIX, dir=path.parent))
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            stack.enter_context(_locked(folder, fcntl.LOCK_SH))
+        yield folder
+
+
+def _sweep(parent: Path) -> None:
+    for folder in parent.glob(f".*{_SUFFIX}"):
+        with suppress(OSError), _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB) as abandoned:
+            if abandoned:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path, operation: int) -> Iterator[bool]:
+    """Hold a lock on `folder`; gives False where another process holds it or the file system knows no locks."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        held = False
+        with suppress(OSError):
+            fcntl.flock(descriptor, operation)
+            held = True
+        yield held
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def claim(path: Path, deed: str) -> Iterator[None]:
+    """Hold the lock file `path`; while another process holds it, say that another run does `deed`, and wait."""
     with _writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+        lock = FileLock(path)
         try:
-            temporary.chmod(0o755)
-            yield temporary
-            if path.exists():
-                shutil.rmtree(path)
-            temporary.replace(path)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            lock.acquire(timeout=0)
+        except Timeout:
+            console.info(f"another run {deed}: waiting for it to end")
+            lock.acquire()
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # whoever waits for it notices and makes a new one
+        lock.release()
 
 
 @contextmanager
@@ -53,11 +119,15 @@ def _writable(path: Path) -> Iterator[None]:
     try:
         yield
     except PermissionError as error:
-        raise UserError(f"{error.filename or path} cannot be written: check the permissions of its folder") from error
+        where = error.filename or path
+        raise UserError(f"{where}: permission denied; check the permissions of the file and its folder") from error
+    except shutil.Error as error:  # of copytree: a list of (source, target, what the system said)
+        raise UserError(f"{path} cannot be written: {error.args[0][0][2]}") from error
     except OSError as error:
-        if error.errno not in (28, 30, 122):  # no space, read-only file system, quota exceeded
+        if error.errno not in _ADVICE:
             raise
-        raise UserError(f"{path} cannot be written: {error.strerror}; free some space and run again") from error
+        advice = _ADVICE[error.errno]
+        raise UserError(f"{path} cannot be written: {error.strerror}; {advice} and run again") from error
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -81,6 +81,7 @@ class Trainer:
         training = ClassifierTraining(network.to(self.device), crops, targets, config, recolour)
         checkpoints = Checkpoints(name, self._identity, self._seconds)
         self._checkpoints.append(checkpoints)
+        checkpoints.claim()
         if checkpoints.restore(training.restore):
             console.info(f"{name}: goes on after epoch {training.epoch}")
         for _ in console.track(range(training.epoch, config.epochs), f"{name}, epochs"):

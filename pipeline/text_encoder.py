@@ -146,6 +146,7 @@ def _device(job: Job) -> torch.device:
 
 
 def _fit(training: Training, checkpoints: Checkpoints) -> None:
+    checkpoints.claim()
     if checkpoints.restore(training.restore):
         console.info(f"text encoder: resumed after epoch {training.epoch}")
     for _ in console.track(range(training.epoch, training.epochs), "text encoder: epochs"):

@@ -59,6 +59,9 @@ def train_stage(number: int, params: "Params", build: BuildGenerator, inputs: tu
     checkpoints = Checkpoints(
         f"stage{number}", fingerprint(values, [shards / "index.json", *inputs]), params.runtime.checkpoint_seconds
     )
+    if machine.is_global_zero:
+        checkpoints.claim()
+    machine.barrier()
     # The first process's, so that a node without the file does not begin anew while the others go on.
     if checkpoints.restore(
         run.load_state_dict, share=lambda load: machine.broadcast(load() if machine.is_global_zero else None)
@@ -106,25 +109,30 @@ class StageRun:
 
             def on_step() -> None:
                 display.step(self.progress.epoch, self.trainer.peek_statistics)
-                asked = self.asked_to_stop(stop)
-                if asked or (not quiet and checkpoints.due()):
+                if asked := self.asked_to_stop(stop):
+                    self.halt(checkpoints, asked)
+                if not quiet and checkpoints.due():
                     self.save(checkpoints)
-                if asked:
-                    self.machine.barrier()  # whoever leaves earlier takes the rank that still saves down with it
-                    self.say(f"{title} stopped after step {self.trainer.steps}; run again to go on")
-                    raise SystemExit(128 + asked)
 
             for figures in train_epochs(self.trainer, self.loader, self.stage, self.progress, on_step):
                 if not quiet:
                     self.look(figures)
                 display.epoch(figures)
+            if asked := self.asked_to_stop(stop, now=True):  # it came when the last step was done
+                self.halt(checkpoints, asked)
 
-    def asked_to_stop(self, stop: StopRequest) -> int:
+    def halt(self, checkpoints: Checkpoints, number: int) -> None:
+        self.save(checkpoints)
+        self.machine.barrier()  # whoever leaves earlier takes the rank that still saves down with it
+        self.say(f"Stage {'I' * self.number} stopped after step {self.trainer.steps}; run again to go on")
+        raise SystemExit(128 + number)
+
+    def asked_to_stop(self, stop: StopRequest, *, now: bool = False) -> int:
         """The signal that asked any process to stop, or 0: all stop after the same step, so that none waits for another
-        that has gone."""
+        that has gone. They tell each other every few steps, and `now`."""
         if self.machine.world_size == 1:
             return stop.signal or 0
-        if self.trainer.steps % AGREE_EVERY:
+        if not now and self.trainer.steps % AGREE_EVERY:
             return 0
         signals = torch.tensor(stop.signal or 0, device=self.machine.device)
         return int(cast("Tensor", self.machine.all_reduce(signals, reduce_op="max")))

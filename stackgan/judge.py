@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from stackgan import weights
@@ -74,7 +74,8 @@ class Judge:
     def save(self, folder: Path) -> None:
         """Write config.json and judge.safetensors into `folder`, which exists."""
         (folder / "config.json").write_text(json.dumps(asdict(self.card), indent=1) + "\n")
-        save_file({k: v.contiguous() for k, v in self.classifier.state_dict().items()}, folder / "judge.safetensors")
+        weights = {name: value.contiguous() for name, value in self.classifier.state_dict().items()}
+        (folder / "judge.safetensors").write_bytes(save(weights))
 
 
 def load(folder: Path, device: torch.device | str = "cpu") -> Judge:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -99,7 +99,8 @@ class Probe:
     def save(self, folder: Path) -> None:
         """Write config.json and probe.safetensors into `folder`, which exists."""
         (folder / "config.json").write_text(json.dumps(asdict(self.card), indent=1) + "\n")
-        save_file({k: v.contiguous() for k, v in self.reader.state_dict().items()}, folder / "probe.safetensors")
+        weights = {name: value.contiguous() for name, value in self.reader.state_dict().items()}
+        (folder / "probe.safetensors").write_bytes(save(weights))
 
 
 def load(folder: Path, device: torch.device | str = "cpu") -> Probe:

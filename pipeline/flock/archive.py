@@ -6,17 +6,17 @@ processes draw them.
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from multiprocessing import get_context
+from itertools import chain
 from pathlib import Path
 
 from pipeline import cub_archives
 from pipeline.flock.picture import FlockPicture, draw_picture
 from pipeline.flock.species import Species, is_test, roster
 from pipeline.source_config import FlockSource
+from pipeline.workers import parallel
 
+_CHUNK = 8  # pictures that are worth sending to another process
 README = """Drawn birds in the layout of CUB-200-2011
 =========================================
 {pictures} pictures of {species} species, drawn by a program (seed {seed}); no photograph is among them.
@@ -52,17 +52,19 @@ def entries(source: FlockSource) -> list[Entry]:
 
 def draw(flock: Sequence[Entry], seed: int, processes: int | None = None) -> Iterator[FlockPicture]:
     """The pictures in order, drawn by a pool of processes (by default one per processor at hand)."""
-    draw_one = partial(_draw_entry, seed=seed)
+    jobs = [flock[start : start + _CHUNK] for start in range(0, len(flock), _CHUNK)]
     processes = processes or len(os.sched_getaffinity(0))
-    if processes == 1:
-        yield from map(draw_one, flock)
-        return
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(draw_one, flock, chunksize=8)
+    yield from chain.from_iterable(parallel(Painter(seed).draw, jobs, processes=processes))
 
 
-def _draw_entry(entry: Entry, seed: int) -> FlockPicture:
-    return draw_picture(entry.species, entry.index, seed)
+@dataclass(frozen=True)
+class Painter:
+    """Draws pictures of one seed; fit for another process."""
+
+    seed: int
+
+    def draw(self, flock: Sequence[Entry]) -> list[FlockPicture]:
+        return [draw_picture(entry.species, entry.index, self.seed) for entry in flock]
 
 
 def pack(source: FlockSource, pictures: Iterable[FlockPicture], images: Path, captions: Path) -> None:

@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -97,7 +97,7 @@ class CharEncoder:
     def save(self, folder: Path) -> None:
         """Write config.json and encoder.safetensors."""
         tensors = {f"network.{name}": tensor.contiguous() for name, tensor in self.network.state_dict().items()}
-        save_file(tensors | {"mean": self.mean, "scale": self.scale}, folder / WEIGHTS)
+        (folder / WEIGHTS).write_bytes(save(tensors | {"mean": self.mean, "scale": self.scale}))
         (folder / CONFIG).write_text(self.config.model_dump_json(indent=2) + "\n")
 
     @classmethod

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -61,7 +61,8 @@ def standardise(vectors: Mapping[str, Tensor], training: Sequence[str]) -> dict[
 
 def save_vectors(folder: Path, vectors: Mapping[str, Tensor]) -> None:
     """Write official.safetensors; see the module for its layout."""
-    save_file({name: values.half().contiguous() for name, values in vectors.items()}, folder / VECTORS)
+    halves = {name: values.half().contiguous() for name, values in vectors.items()}
+    (folder / VECTORS).write_bytes(save(halves))
 
 
 def load_vectors(folder: Path) -> dict[str, Tensor] | None:

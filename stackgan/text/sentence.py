@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from stackgan.errors import UserError
@@ -46,7 +46,7 @@ class SentenceEncoder:
 
     def save(self, folder: Path) -> None:
         """Write config.json, encoder.safetensors (mean and scale) and a copy of a local model."""
-        save_file({"mean": self.mean, "scale": self.scale}, folder / WEIGHTS)
+        (folder / WEIGHTS).write_bytes(save({"mean": self.mean, "scale": self.scale}))
         (folder / CONFIG).write_text(self.config.model_dump_json(indent=2) + "\n")
         if self.source is not None:
             shutil.copytree(self.source, folder / MODEL, ignore=_pickles)

@@ -66,6 +66,7 @@ def copy_of_project(folder: Path) -> Clone:
         "DVC_GLOBAL_CONFIG_DIR": str(folder.parent / "dvc-global"),
         "DVC_SYSTEM_CONFIG_DIR": str(folder.parent / "dvc-system"),
         "DVC_SITE_CACHE_DIR": str(folder.parent / "dvc-site"),
+        "TMPDIR": str(folder.parent / "tmp"),
         "GIT_AUTHOR_NAME": "test",
         "GIT_AUTHOR_EMAIL": "test@example.invalid",
         "GIT_COMMITTER_NAME": "test",
@@ -73,7 +74,18 @@ def copy_of_project(folder: Path) -> Clone:
     }
     clone = Clone(folder, environment)
     (folder / "dvc.lock").unlink(missing_ok=True)
+    Path(environment["TMPDIR"]).mkdir()
     clone.run("git", "init", "-q", "-b", "main")
+    return clone
+
+
+def tiny_clone(folder: Path, preset: Mapping[str, Any] = TINY_PRESET) -> Clone:
+    """A copy of the project whose sample preset has the changes of `preset` and checkpoints every step; not yet run."""
+    clone = copy_of_project(folder)
+    change(folder / "presets" / "sample.yaml", preset)
+    change(folder / "params.yaml", {"species": 8, "runtime": {"checkpoint_seconds": 0}})
+    clone.run("git", "add", "-A")
+    clone.run("git", "commit", "-qm", "tiny")
     return clone
 
 
@@ -91,11 +103,7 @@ def change(file: Path, changes: Mapping[str, Any]) -> None:
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
     """The whole pipeline run once on a tiny flock, committed as a user would commit it."""
     folder = tmp_path_factory.mktemp("clone") / "project"
-    clone = copy_of_project(folder)
-    change(folder / "presets" / "sample.yaml", TINY_PRESET)
-    change(folder / "params.yaml", {"species": 8})
-    clone.run("git", "add", "-A")
-    clone.run("git", "commit", "-qm", "tiny")
+    clone = tiny_clone(folder)
     clone.run("dvc", "repro")
     clone.run("git", "add", "-A")
     clone.run("git", "commit", "-qm", "baseline")

@@ -1,11 +1,15 @@
 """What people do with the project: real `dvc repro` and `dvc exp run` on a tiny flock."""
 
+import hashlib
 import json
+import signal
 import time
+from pathlib import Path
 
 from PIL import Image
 
 from tests.integration.conftest import Clone
+from tests.integration.runs import Run, after_steps, leftovers
 
 ALL = ["download", "prepare", "text_encoder", "embed", "shard@64", "shard@256", "judge", "stage1", "stage2", "evaluate"]
 
@@ -50,7 +54,7 @@ def test_species_rerun_the_manifest_and_after_but_neither_download_nor_judge(clo
 
 def test_a_queue_of_experiments_leaves_the_workspace_alone(clone: Clone) -> None:
     clone.run("dvc", "exp", "run", "--queue", "-S", "lr_g=0.0003,0.0004")
-    clone.run("dvc", "queue", "start")
+    clone.run("dvc", "queue", "start", "-j", "2")
     deadline = time.monotonic() + 300
     while "Queued" in (status := clone.run("dvc", "queue", "status").stdout) or "Running" in status:
         assert time.monotonic() < deadline, status
@@ -60,6 +64,27 @@ def test_a_queue_of_experiments_leaves_the_workspace_alone(clone: Clone) -> None
     assert "0.0003" in shown
     assert "0.0004" in shown
     assert clone.run("git", "status", "--porcelain").stdout == ""
+    assert damaged(clone) == []
+
+
+def damaged(clone: Clone) -> list[Path]:
+    """Files in DVC's cache that have not the content that their name says."""
+    cached = (clone.folder / ".dvc" / "cache" / "files" / "md5").glob("??/*")
+    return [path for path in cached if hashlib.md5(path.read_bytes()).hexdigest() != (path.parent.name + path.stem)]
+
+
+def test_a_killed_repro_is_taken_up_by_the_next(clone: Clone) -> None:
+    again = ("dvc", "repro", "--force", "--single-item", "stage1")
+    with Run(clone, *again) as run:
+        assert run.reaches(after_steps(clone.folder / "checkpoints" / "stage1", 2)), run.output
+        run.stop(signal.SIGKILL, whole=True)
+    assert not (clone.folder / "models" / "sample" / "stage1").exists()
+    assert "goes on after step" in clone.run(*again).stderr
+    assert clone.run("git", "status", "--porcelain").stdout == "", (
+        "dvc.lock and metrics, and so all bytes, are as before"
+    )
+    assert leftovers(clone) == []
+    assert clone.ran("repro") == []
 
 
 def test_one_species_by_image_trains_without_mismatched_pairs(clone: Clone) -> None:

@@ -1,4 +1,5 @@
-import errno
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +52,30 @@ def test_a_checkpoint_that_does_not_fit_is_one_clear_line(checkpoints: Checkpoin
         assert "\n" not in str(error.value)
 
 
-def test_removal_leaves_no_folder(checkpoints: Checkpoints) -> None:
+def test_removal_leaves_nothing_not_even_what_a_killed_run_half_wrote(checkpoints: Checkpoints) -> None:
+    checkpoints.claim()
     checkpoints.save(1, {})
+    (checkpoints.folder / ".000000002.pt.x.stackgan.tmp").mkdir()
     checkpoints.remove()
-    assert not checkpoints.folder.exists()
+    assert list(checkpoints.folder.parent.iterdir()) == []
     checkpoints.remove()
+
+
+def test_a_second_run_waits_until_the_first_has_removed_its_own(
+    checkpoints: Checkpoints, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoints.claim()
+    checkpoints.save(1, {"step": 1})
+    second = Checkpoints("stage1", "abc", seconds=1000)
+    thread = threading.Thread(target=second.claim)
+    thread.start()
+    while "waiting for it to end" not in capsys.readouterr().err:
+        assert thread.is_alive()
+        time.sleep(0.01)
+    checkpoints.remove()
+    thread.join()
+    assert second.load() is None
+    second.remove()
 
 
 def test_they_are_due_after_their_seconds(checkpoints: Checkpoints) -> None:
@@ -68,12 +88,15 @@ def test_a_full_disk_ends_in_one_line_and_keeps_the_last_checkpoint(
 ) -> None:
     checkpoints.save(1, {"step": 1})
 
-    def full(_state: dict[str, Any], _file: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+    save = torch.save
+
+    def full(state: dict[str, Any], _file: object) -> None:
+        with Path("/dev/full").open("wb") as disk:
+            save(state, disk)
 
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(UserError, match="No space left"):
-        checkpoints.save(2, {"step": 2})
+        checkpoints.save(2, {"step": 2, "weights": torch.zeros(10_000)})
     assert [path.name for path in checkpoints.folder.iterdir()] == ["000000001.pt"]
 
 
