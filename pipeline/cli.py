@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, TextIO
 
 import typer
@@ -89,6 +90,22 @@ def embed_text(
     from pipeline import embed_text, params
 
     embed_text.run(params.load(preset, overrides or ()), texts, nearest)
+
+
+@app.command(rich_help_panel="Tools")
+def bench(
+    seconds: Annotated[
+        float, typer.Option(min=0, help="Time for each figure; a figure takes three rounds at least.")
+    ] = 10.0,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the figures to this JSON file.")] = None,
+    preset: Preset = None,
+    overrides: Overrides = None,
+) -> None:
+    """Measure how fast this machine trains, loads and shards, beside its limits and beside plain code."""
+    from pipeline import params
+
+    loaded = params.load(preset, overrides or ())
+    import_module("pipeline.bench").run(loaded, seconds, output)
 
 
 def main() -> None:
