@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from pipeline import embeddings
 from pipeline.archives import open_tar
 from pipeline.crops import Cutter, sources
 from pipeline.cub import image_member
-from pipeline.embeddings import Rows
 from pipeline.files import write_json
 from pipeline.manifest import Picture
 from pipeline.shard import Entry, Packer, Shard
@@ -56,15 +56,16 @@ class _Timed:
 def measure_sharding(folder: Path, size: int, params: "Params") -> Sharding:
     """Write shards of `size` into `folder`, from pictures and embeddings made there. Processes' start is left out."""
     pictures = [_picture(number) for number in range(PICTURES)]
-    archive, embeddings = folder / "pictures.tar", folder / "embeddings.npy"
+    archive, vectors = folder / "pictures.tar", folder / "embeddings"
     _write_archive(archive, pictures)
-    dimensions = params.text_encoder.dim
-    vectors = np.random.default_rng(0).standard_normal((PICTURES * CAPTIONS, dimensions))
-    np.save(embeddings, vectors.astype(np.float16))
+    chance = np.random.default_rng(0)
+    embedded = chance.standard_normal((PICTURES * CAPTIONS, params.text_encoder.dim)).astype(np.float16)
+    embeddings.write(vectors, embedded, pictures, "bench")
     with open_tar(archive) as tar:
+        rows = embeddings.read(vectors, pictures).rows
         entries = [
-            Entry(f"{number:06d}", source, Rows(embeddings, CAPTIONS * number, CAPTIONS))
-            for number, source in enumerate(sources(tar, pictures))
+            Entry(f"{number:06d}", source, own)
+            for number, (source, own) in enumerate(zip(sources(tar, pictures), rows, strict=True))
         ]
         shards = [
             Shard(f"train-{start:06d}.tar", entries[start : start + PER_SHARD])
@@ -72,11 +73,11 @@ def measure_sharding(folder: Path, size: int, params: "Params") -> Sharding:
         ]
         timed = _Timed(Packer(folder, Cutter(size * 19 // 16, params.shard.crop)))
         times = list(parallel(timed.seconds, shards))
-    rows = [
+    index = [
         {"name": shard.name, "samples": len(shard.entries), "bytes": (folder / shard.name).stat().st_size}
         for shard in shards
     ]
-    write_json(folder / "index.json", {"splits": {"train": {"shards": rows}}})
+    write_json(folder / "index.json", {"splits": {"train": {"shards": index}}})
     done = PICTURES * min(os.cpu_count() or 1, len(shards))
     return Sharding(done / sum(whole for whole, _ in times), done / sum(bare for _, bare in times))
 
