@@ -36,6 +36,7 @@ from stackgan.training import Trainer
 if TYPE_CHECKING:
     from pipeline.params import Params
 
+PRODUCT_SIDE = {"cpu": 1024, "cuda": 8192}  # a GPU is filled by it, a CPU done with it in milliseconds
 _LEAST_ROUNDS = 3
 _PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -121,8 +122,8 @@ def _peak(machine: Fabric, kind: torch.dtype, seconds: float) -> float:
 
 
 def _product(machine: Fabric, kind: torch.dtype) -> tuple[Callable[[], object], float]:
-    """A product of square matrices, of a size that a GPU is filled by and a CPU done with in milliseconds."""
-    side = 8192 if machine.device.type == "cuda" else 1024
+    """A product of square matrices, and its operations."""
+    side = PRODUCT_SIDE[machine.device.type]
     one, other = torch.randn(2, side, side, device=machine.device, dtype=kind)
     return lambda: one @ other, 2.0 * side**3
 
