@@ -216,6 +216,22 @@ def pack(
     pack.run(folder, name)
 
 
+@app.command("bench", rich_help_panel="Tools")
+def bench(
+    seconds: Annotated[
+        float, typer.Option(min=0, help="Time for each figure; a figure takes three rounds at least.")
+    ] = 10.0,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the figures to this JSON file.")] = None,
+    preset: Preset = None,
+    overrides: Overrides = None,
+) -> None:
+    """Measure how fast this machine trains, loads and shards, beside its limits and beside plain code."""
+    from pipeline import params
+
+    loaded = params.load(preset, overrides or ())
+    import_module("pipeline.bench").run(loaded, seconds, output)
+
+
 def main() -> None:
     """Run the command line; what a user can mend ends in one line and exit code 1, Ctrl-C in 130, SIGTERM in 143."""
     # As an exception, so that temporary files are removed on the way out.

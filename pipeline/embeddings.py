@@ -21,13 +21,13 @@ class Rows:
     """Where the embeddings of one picture lie."""
 
     file: Path
-    first: int
-    count: int
+    offset: int  # bytes
+    shape: tuple[int, int]  # captions, dim
 
     def read(self) -> Vectors:
-        """float16 [count, dim]; only these rows are read from disk."""
-        vectors = np.load(self.file, mmap_mode="r", allow_pickle=False)
-        return np.ascontiguousarray(vectors[self.first : self.first + self.count])
+        """float16 [captions, dim]; only these rows are read from disk."""
+        count, dim = self.shape
+        return np.fromfile(self.file, np.float16, count * dim, offset=self.offset).reshape(self.shape)
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def write(folder: Path, vectors: Vectors, pictures: Sequence[Picture], kind: str
     counts = [len(picture.captions) for picture in pictures]
     with atomic_folder(folder) as temporary:
         packed = io.BytesIO()  # np.save straight to a file would not say that a disk is full
-        np.save(packed, vectors, allow_pickle=False)
+        np.save(packed, np.ascontiguousarray(vectors), allow_pickle=False)
         (temporary / "embeddings.npy").write_bytes(packed.getbuffer())
         write_json(temporary / "index.json", {"captions": counts, "dim": int(vectors.shape[1]), "kind": kind})
 
@@ -54,14 +54,15 @@ def read(folder: Path, pictures: Sequence[Picture]) -> Embeddings:
     index = read_json(folder / "index.json", made_by="embed")
     file = require(folder / "embeddings.npy", made_by="embed")
     try:
-        shape = np.load(file, mmap_mode="r", allow_pickle=False).shape
+        vectors = np.load(file, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise UserError(f"{file} is damaged ({error}): run `dvc repro --force embed`") from error
     counts = [len(picture.captions) for picture in pictures]
     if not isinstance(index, dict) or index.keys() != {"captions", "dim", "kind"}:
         raise UserError(f"{folder / 'index.json'} is no index of embeddings: run `dvc repro --force embed`")
-    if index["captions"] != counts or shape != (sum(counts), index["dim"]):
+    dim = index["dim"]
+    if index["captions"] != counts or vectors.shape != (sum(counts), dim) or vectors.dtype != np.float16:
         raise UserError(f"{folder} does not belong to this manifest: run `dvc repro embed`")
-    firsts = accumulate(counts, initial=0)
-    rows = [Rows(file, first, count) for first, count in zip(firsts, counts, strict=False)]
-    return Embeddings(index["dim"], index["kind"], rows)
+    offsets = (vectors.offset + first * vectors.strides[0] for first in accumulate(counts, initial=0))
+    rows = [Rows(file, offset, (count, dim)) for offset, count in zip(offsets, counts, strict=False)]
+    return Embeddings(dim, index["kind"], rows)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import ClassVar
@@ -33,7 +33,7 @@ class Picture:
 
 def line(picture: Picture) -> str:
     """The picture as one line of JSON, the same for equal pictures; `truth` is left out where it is empty."""
-    values = asdict(picture)
+    values = dict(vars(picture))
     if not picture.truth:
         del values["truth"]
     return json.dumps(values, sort_keys=True, ensure_ascii=False)

@@ -118,7 +118,7 @@ class Packer:
                 tar.write(
                     {
                         "__key__": entry.key,
-                        "jpg": _jpeg(self.cutter.cut(entry.source)),
+                        "jpg": self.jpeg(entry),
                         "json": manifest.line(entry.source.picture).encode(),
                         "npy": _npy(entry.rows.read()),
                     }
@@ -129,6 +129,10 @@ class Packer:
             "bytes": path.stat().st_size,
             "sha256": sha256(path),
         }
+
+    def jpeg(self, entry: Entry) -> bytes:
+        """The crop of an entry as it is packed."""
+        return _jpeg(self.cutter.cut(entry.source))
 
 
 def _jpeg(crop: Pixels) -> bytes:

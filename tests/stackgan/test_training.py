@@ -132,10 +132,10 @@ def _trainer(recipe: dict[str, Any], seed: int = 0, stage: int = 1) -> Trainer:
 
 def _steps(trainer: Trainer, number: int, first: int = 0, species: int = 3) -> None:
     for step in range(first, first + number):
-        trainer.step(_batch(step, 64 if isinstance(trainer.bare_generator, Stage1Generator) else 256, species))
+        trainer.step(random_batch(step, 64 if isinstance(trainer.bare_generator, Stage1Generator) else 256, species))
 
 
-def _batch(step: int, size: int, species: int) -> Batch:
+def random_batch(step: int, size: int, species: int) -> Batch:
     generator = torch.Generator().manual_seed(step)
     image = torch.randint(0, 256, (6, 3, size, size), dtype=torch.uint8, generator=generator)
     return Batch(image, torch.randn(6, T, generator=generator), torch.arange(6) % species, [""] * 6)
