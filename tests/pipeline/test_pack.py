@@ -2,13 +2,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from pipeline import cub, download, pack, params, prepare
 from pipeline.archives import open_tar
-from pipeline.crops import Cutter, cut_crops
+from pipeline.crops import Cutter, Pixels, cut_crops
 from pipeline.manifest import Picture, read
 from pipeline.paths import Paths
 from stackgan.errors import UserError
@@ -60,10 +59,12 @@ def test_without_boxes_the_whole_picture_is_seen_and_with_them_what_is_inside(fo
     assert (crop("001.apple/no_0.jpg")[16:48, 16:48] == (0, 0, 255)).all()
 
 
-def crop(name: str) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
+def crop(name: str) -> Pixels:
     [picture] = [picture for picture in pictures() if picture.name == name]
     with open_tar(PATHS.raw / "fruits-pictures.tgz") as images:
-        return cut_crops(images, [picture], Cutter(64, "padded"), progress="crop", processes=1)[0]
+        crops = cut_crops(images, [picture], Cutter(64, "padded"), progress="crop", processes=1)
+    first: Pixels = crops[0]
+    return first
 
 
 def test_a_photograph_lying_on_its_side_is_turned(folder: Path) -> None:
@@ -119,7 +120,10 @@ def test_kinds_for_test_can_be_named(folder: Path) -> None:
         ),
         (lambda folder: (folder / "boxes.csv").write_text("name,x,y,width,height\nkiwi,1,2,3,4"), "no picture 'kiwi'"),
         (lambda folder: (folder / "test.txt").write_text("kiwi\n"), "test.txt: there is no kind 'kiwi'"),
-        (lambda folder: [shutil.rmtree(folder / kind) for kind in COLOURS], "holds no pictures: lay them out as"),
+        (
+            lambda folder: list(map(shutil.rmtree, (folder / kind for kind in COLOURS))),
+            "holds no pictures: lay them out as",
+        ),
         (lambda folder: shutil.rmtree(folder), "is no folder"),
     ],
 )

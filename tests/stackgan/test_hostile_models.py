@@ -15,9 +15,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from stackgan.errors import UserError
-from stackgan.model import STAGES, StackGAN, ship
+from stackgan.model import StackGAN
 from tests.messages import agrees
-from tests.stackgan.test_model import parts
+from tests.stackgan.test_model import make_model, parts
 
 __all__ = ["parts"]  # a fixture
 
@@ -25,8 +25,7 @@ __all__ = ["parts"]  # a fixture
 @pytest.fixture
 def folder(parts: dict[str, Path], tmp_path: Path) -> Path:
     (tmp_path / "model").mkdir()
-    ship({stage: parts[f"stage{stage}"] for stage in STAGES}, parts["text_encoder"], tmp_path / "model")
-    return tmp_path / "model"
+    return make_model(parts, tmp_path / "model")
 
 
 @pytest.fixture(autouse=True)
