@@ -87,7 +87,7 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Judge:
         classifier = weights.load(
             lambda: Classifier(card.size, card.width, species), folder / "judge.safetensors", "config.json"
         )
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+    except (UserError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{folder} holds no readable judge ({reason}): run `dvc repro judge`") from error
     return Judge(classifier.to(device), card)

@@ -165,7 +165,7 @@ class JointConv(nn.Conv2d):
         joined = []
         for vector in vectors:
             taps = F.linear(vector, by_tap).unflatten(1, (3, 3, -1))
-            joined.append(seen[: len(vector)] + torch.einsum("yi,xj,bijo->boyx", rows, columns, taps))
+            joined.append(seen[: vector.shape[0]] + torch.einsum("yi,xj,bijo->boyx", rows, columns, taps))
         return joined
 
 

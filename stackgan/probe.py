@@ -113,7 +113,7 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Probe:
             folder / "probe.safetensors",
             "config.json",
         )
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+    except (UserError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{folder} holds no readable probe ({reason}): run `dvc repro judge`") from error
     return Probe(reader.to(device), card)

@@ -5,7 +5,7 @@ import json
 import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -48,7 +48,7 @@ class Shards:
         path = folder / "index.json"
         try:
             shards = json.loads(path.read_text())["splits"][split]["shards"]
-            if strange := [shard["name"] for shard in shards if Path(shard["name"]).name != shard["name"]]:
+            if strange := [shard["name"] for shard in shards if not _stays_inside(shard["name"])]:
                 raise ValueError(f"{strange[0]!r} is no file's name")
             paths = [folder / shard["name"] for shard in shards]
             counts = [int(shard["samples"]) for shard in shards]
@@ -86,6 +86,12 @@ class Shards:
         if self.origin is None:
             return path.open("rb")
         return self.origin.open(path, self.checksums[self.paths.index(path)])
+
+
+def _stays_inside(name: str) -> bool:
+    """Whether it names something below the folder; shards made in parts have a folder each."""
+    path = PurePosixPath(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts
 
 
 def decode(raw: Raw) -> tuple[Pixels, Vectors, dict[str, Any]]:

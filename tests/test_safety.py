@@ -14,7 +14,7 @@ from tests.conftest import PROJECT
 
 SOURCES = sorted(path for folder in ("pipeline", "stackgan") for path in (PROJECT / folder).rglob("*.py"))
 UNPICKLING = "pipeline/pickles.py"  # reads them as data alone
-PICKLING = "pipeline/flock/archive.py"  # CUB's layout holds pickled lists
+PICKLING = "pipeline/cub_archives.py"  # CUB's layout holds pickled lists
 # Keyword and value that a call must have.
 REQUIRED = {
     "torch.load": ("weights_only", True),
