@@ -12,7 +12,7 @@ Within a rank its workers slice by batch, so that all of the above still holds.
 import hashlib
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,11 +25,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, get_worker_info
 
 from stackgan.errors import UserError
-from stackgan.shards import Pixels, Raw, Shards, decode
+from stackgan.shards import Pixels, Raw, Shards, Vectors, decode
 from stackgan.transforms import Transform
 
 SHUFFLE_BUFFER = 16_384  # samples; more than CUB-200-2011 has, so that every epoch is a true permutation
 CACHE_BYTES = 1 << 30  # raw shards up to this size stay in memory between epochs
+DECODED_BYTES = 1 << 30  # and so many bytes of decoded samples, in each process that decodes
 
 
 class Batch(NamedTuple):
@@ -206,6 +207,26 @@ class OwnBatches:
         return islice(groups, first * self.world + self.rank, stop, workers * self.world)
 
 
+class Decoded:
+    """Decodes samples, and keeps as many as there is room for: to decode costs more than all the rest of loading."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, str], tuple[Pixels, Vectors, int]] = {}
+        self._room = DECODED_BYTES
+
+    def get(self, raw: Raw) -> tuple[Pixels, Vectors, int]:
+        """Crop, embeddings and species of a sample."""
+        name = raw["__url__"], raw["__key__"]
+        if name in self._kept:
+            return self._kept[name]
+        image, embeddings, picture = decode(raw)
+        sample = image, embeddings, picture["species_id"]
+        self._room -= image.nbytes + embeddings.nbytes
+        if self._room >= 0:
+            self._kept[name] = sample
+        return sample
+
+
 @dataclass(frozen=True)
 class Decoder:
     """Makes batches of raw samples; chance depends on seed, epoch and key, never on who decodes."""
@@ -213,6 +234,7 @@ class Decoder:
     transform: Transform
     captions: int
     seed: int
+    decoded: Decoded = field(default_factory=Decoded)
 
     def batch(self, raws: Sequence[Raw], epoch: int) -> Batch:
         images, embeddings, species = zip(*(self._sample(raw, epoch) for raw in raws), strict=True)
@@ -224,14 +246,14 @@ class Decoder:
         )
 
     def _sample(self, raw: Raw, epoch: int) -> tuple[Tensor, NDArray[np.float32], int]:
-        image, embeddings, picture = decode(raw)
+        image, embeddings, species = self.decoded.get(raw)
         name = f"{self.seed} {epoch} {raw['__key__']}"
         rng = random.Random(hashlib.blake2b(name.encode(), digest_size=8).digest())
         chosen = rng.sample(range(len(embeddings)), min(self.captions, len(embeddings)))
         return (
             _channels_first(self.transform(image, rng)),
             embeddings[chosen].mean(0, dtype=np.float32),
-            picture["species_id"],
+            species,
         )
 
 

@@ -110,6 +110,25 @@ def test_what_was_skipped_is_not_decoded(folder: Path, monkeypatch: pytest.Monke
     assert len(batches) == 1
 
 
+@pytest.mark.parametrize(("room", "again"), [(1 << 30, 0), (0, 28)])
+def test_samples_are_decoded_once_while_there_is_room(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, room: int, again: int
+) -> None:
+    monkeypatch.setattr(reader, "DECODED_BYTES", room)
+    batches = load(folder)
+    for number in range(9):  # after so many, the one sample that an epoch leaves out was seen too
+        epoch(batches, number)
+    decoded: list[str] = []
+
+    def spy(raw: Raw) -> Any:
+        decoded.append(raw["__key__"])
+        return decode(raw)
+
+    monkeypatch.setattr(reader, "decode", spy)
+    assert_equal(epoch(batches, 9), epoch(load(folder), 9))
+    assert len(decoded) == again + 28  # the fresh loader decodes all in any case
+
+
 def test_small_buffers_and_no_cache_still_give_every_sample_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "SHUFFLE_BUFFER", 5)
     monkeypatch.setattr(reader, "CACHE_BYTES", 0)
