@@ -37,7 +37,7 @@ def project(tmp_path: Path) -> Path:
     return make_project(tmp_path / "project")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def nothing_stays_behind() -> Iterator[None]:
     yield
     while RUNS:
