@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ MODEL = PATHS.stage(1) / "generator.safetensors"
 TORCHRUN = ("torchrun", "--standalone", "--nproc_per_node=2", "-m", "pipeline")
 PYTHON = (sys.executable, "-m", "pipeline")
 SECONDS = 500
+RUNS: list[subprocess.Popen[str]] = []
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +37,19 @@ def project(tmp_path: Path) -> Path:
     return make_project(tmp_path / "project")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def nothing_stays_behind() -> Iterator[None]:
+    yield
+    while RUNS:
+        with suppress(ProcessLookupError):
+            os.killpg(RUNS.pop().pid, signal.SIGKILL)
+
+
 def start(
     project: Path, launcher: tuple[str, ...], stage: str, *more: str, **environment: str
 ) -> subprocess.Popen[str]:
     options = [part for override in overrides("stage1.epochs=2", *more) for part in ("-S", override)]
-    return subprocess.Popen(
+    run = subprocess.Popen(
         [*launcher, stage, *options],
         cwd=project,
         env=os.environ
@@ -49,6 +59,8 @@ def start(
         text=True,
         start_new_session=True,
     )
+    RUNS.append(run)
+    return run
 
 
 def finish(*runs: subprocess.Popen[str], code: int = 0) -> str:
