@@ -30,7 +30,7 @@ from stackgan.training import STATISTICS, Trainer
 if TYPE_CHECKING:
     from pipeline.params import Params
 
-FORMAT = 1  # raise it when equal params and data make other weights
+FORMAT = 2  # raise it when equal params and data make other weights
 _DATA_PARAMS = ("seed", "transform", "captions_per_sample")
 _PANELS = {
     "Losses": ("loss_d", "loss_g"),
