@@ -16,7 +16,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from stackgan.augment import augment
 from stackgan.config import TrainingConfig
-from stackgan.layers import JointConv, UpBlock
+from stackgan.layers import JointConv, SpectralNorm, UpBlock
 from stackgan.networks import Discriminator, DiscriminatorOutput, Generator
 from stackgan.reader import Batch
 from stackgan.training import Pairs, Trainer
@@ -76,3 +76,11 @@ def _use_torchs_norm(layer: nn.Conv2d | nn.Linear) -> None:
     parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)
     plain: Any = spectral_norm(layer)
     plain.parametrizations.weight[0].load_state_dict(state)
+    parametrize.register_parametrization(layer, "weight", _Gain())
+
+
+class _Gain(nn.Module):
+    """What `SpectralNorm` has and torch's has not."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight * SpectralNorm.GAIN

@@ -15,14 +15,16 @@ from tests.stackgan.recipes import OURS, PAPER, network, training
 from tests.stackgan.test_training import random_batch
 
 T, STEPS = 16, 50
+CALM = {"lr_g": 1e-4, "lr_d": 2e-4}  # at higher rates rounding alone parts two trainings within 50 steps
 
 
 @pytest.mark.parametrize("recipe", [OURS, PAPER], ids=["ours", "paper"])
 def test_losses_of_50_steps_are_those_of_plain_code(recipe: dict[str, object]) -> None:
+    recipe = recipe | CALM
     plain = _losses(PlainTrainer, recipe, "32-true")
     for precision, tolerance in (("32-true", 0.02), ("bf16-mixed", 0.05)):
         fast = _losses(Trainer, recipe, precision)
-        # Before chaos takes over, step by step; then in the mean.
+        # Step by step as long as rounding is small, then in the mean.
         assert torch.allclose(fast[:5], plain[:5], atol=tolerance), precision
         assert torch.allclose(fast.mean(0), plain.mean(0), rtol=tolerance), precision
 

@@ -64,11 +64,6 @@ CASES: dict[str, tuple[str, str, str]] = {
     ),
     "an impossible date": ("seed: 0", "seed: 2001-99-99", f"{BAD_YAML}month must be in 1..12…"),
     "a number of 5,000 digits": ("seed: 0", f"seed: {'9' * 5000}", f"{BAD_YAML}Exceeds the limit (4300 digits)…"),
-    "an augmentation twice": (
-        "[translation, cutout]",
-        "[cutout, cutout]",
-        "params.yaml: diffaugment names an augmentation twice",
-    ),
     "tab": ("  crop:", "\tcrop:", f"{BAD_YAML}while scanning for the next token found character '\\t'…"),
     "no space after the colon": ("seed: 0", "seed:0", f"{BAD_YAML}while scanning a simple key {LINE}…"),
     "duplicate key": (
@@ -111,6 +106,7 @@ OVERRIDES = {
     "lr_gg=1": "override 'lr_gg=1': unknown key 'lr_gg': did you mean 'lr_g'?",
     "stage1.epochs.x=3": "override 'stage1.epochs.x=3': 'epochs' is a value and has no parts",
     "stage1=3": "presets/sample.yaml: stage1: input should be a valid dictionary…, not 3",
+    "diffaugment=[cutout, cutout]": "presets/sample.yaml: diffaugment names an augmentation twice",
     "seed=2001-99-99": "override 'seed=2001-99-99': '2001-99-99' is not valid YAML",
     f"seed={'[' * 5000}": "override 'seed=[[[[[[[…[': '[[[[…' is not valid YAML",
     "seed=\x1b[2J": "override 'seed=\\x1b[2J': '\\x1b[2J' is not valid YAML",

@@ -1,4 +1,3 @@
-import os
 import signal
 
 import pytest
@@ -10,16 +9,16 @@ from pipeline.stopping import stop_request
 def test_a_signal_that_a_launcher_repeats_asks_once() -> None:
     with stop_request() as stop:
         assert stop.signal is None
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
         assert stop.signal == signal.SIGINT
 
 
 def test_another_signal_later_kills_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stopping, "REPEATED", 0.0)
     with pytest.raises(KeyboardInterrupt), stop_request():
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_afterwards_signals_do_what_they_did() -> None:
