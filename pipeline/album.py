@@ -81,18 +81,21 @@ def choose_captions(shards: Path, size: int) -> list[Caption]:
 
 
 def choose_probes(shards: Path, size: int, captions: Sequence[Caption], noise: Tensor) -> Probes:
-    """Real pictures of both splits, and groups of one species each, beside the grid's captions and noise."""
+    """Real pictures of both splits, and groups of one species each, beside the grid's captions and noise.
+
+    Where no species has two pictures, those of all stand for a group.
+    """
     train = list(islice(samples(shards, "train", size=size), 8 * PROBED))
     test = list(islice(samples(shards, "test", size=size), PROBED))
     by_species: dict[Any, list[Sample]] = {}
     for sample in train:
         by_species.setdefault(sample.picture["species_id"], []).append(sample)
-    groups = sorted(by_species.values(), key=len, reverse=True)[:4]
+    groups = [group for group in sorted(by_species.values(), key=len, reverse=True)[:4] if len(group) > 1] or [train]
     device = noise.device
     return Probes(
         train=_real(train[:PROBED], device),
         heldout=_real(test, device),
-        groups=[_real(group[: len(noise)], device)[0] for group in groups if len(group) > 1],
+        groups=[_real(group[: len(noise)], device)[0] for group in groups],
         captions=torch.stack([caption.embedding for caption in captions[:4]]).to(device),
         noise=noise,
     )

@@ -66,7 +66,7 @@ def start(
 def finish(*runs: subprocess.Popen[str], code: int = 0) -> str:
     """What they wrote to stderr, when all have ended with `code`."""
     said = "".join(run.communicate(timeout=SECONDS)[1] for run in runs)
-    assert {run.returncode for run in runs} == {code}, said[-3000:]
+    assert {run.returncode for run in runs} == {code}, said[:3000] + said[-3000:]
     return said
 
 
