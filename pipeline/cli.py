@@ -237,7 +237,6 @@ def main() -> None:
     # As an exception, so that temporary files are removed on the way out.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     warnings.showwarning = _show_warning
-    _share_cores()
     try:
         app()
     except UserError as error:
@@ -245,16 +244,6 @@ def main() -> None:
     except OSError as error:
         # A full disk, a read-only folder, a file that vanished: the system's own words say it best.
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-
-
-def _share_cores() -> None:
-    """Have idle threads wait asleep after some microseconds, unless the user has chosen how. Read as torch is imported.
-
-    By default they spin for milliseconds; beside other busy processes every parallel operation then waits for a thread
-    that spins in another's stead, and training is ten times slower.
-    """
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 
 def _show_warning(

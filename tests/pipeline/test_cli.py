@@ -29,21 +29,6 @@ def test_help_imports_nothing_heavy() -> None:
     assert result.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [({}, "2000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, None)],
-    ids=["by default", "a count is kept", "a policy is kept"],
-)
-def test_idle_threads_soon_sleep_unless_the_user_says_how(given: dict[str, str], expected: str | None) -> None:
-    probe = (
-        "import atexit, os, sys, pipeline.cli as cli; sys.argv = ['stackgan', '--help'];"
-        "atexit.register(lambda: print('\\n', os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)); cli.main()"
-    )
-    command = [sys.executable, "-c", probe]
-    result = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True, env=given)
-    assert result.stdout.splitlines()[-1].split() == [str(expected), "False"]
-
-
 def test_a_users_mistake_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
     result = run("stage1", cwd=tmp_path)
     assert result.returncode == 1
