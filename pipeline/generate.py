@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 STDIN = Path("-")
 _JPEG: dict[str, Any] = {"quality": 95, "subsampling": 0}
 _WEBP: dict[str, Any] = {"quality": 92}
-SHEETS = {".png": {"optimize": True}, ".jpg": _JPEG, ".jpeg": _JPEG, ".webp": _WEBP}
+SHEETS = {".png": {"compress_level": 4}, ".jpg": _JPEG, ".jpeg": _JPEG, ".webp": _WEBP}
 ANIMATIONS = (".gif", ".webp")
 LONGEST_SENTENCE, LARGEST_FILE = 1000, 1_000_000  # characters, bytes
 MOST_PICTURES, MOST_ROWS = 1000, 60  # at once; of a sheet, within what a WebP file can hold
