@@ -128,6 +128,7 @@ def build(studio: Studio) -> "gradio.Blocks":
         with gr.Row():
             with gr.Column(scale=2, min_width=320):
                 first = _sentence("Sentence", EXAMPLES[0])
+                button = gr.Button("Draw", variant="primary")
                 examples = gr.Examples([[example] for example in EXAMPLES], first, cache_examples=False)
                 second = _sentence("Towards another sentence", "", "optional: the bird turns into this one")
                 way = gr.Slider(0, 1, 0, step=0.05, label="How far towards it", elem_id="way")
@@ -137,7 +138,6 @@ def build(studio: Studio) -> "gradio.Blocks":
                 truncation = gr.Slider(
                     0, 1, 1, step=0.05, label="Truncation", info="Scale of the noise: less noise, less variety."
                 )
-                button = gr.Button("Draw", variant="primary")
             with gr.Column(scale=5):
                 remark = gr.Markdown(elem_id="remark")
                 with gr.Row():
