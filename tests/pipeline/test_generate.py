@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageSequence
-from safetensors.torch import load_file, save_file
 
 from pipeline import cli, generate
 from pipeline.shipped_model import model_folder
 from stackgan import StackGAN
 from stackgan.errors import UserError
-from tests.stackgan.test_model import make_model, make_parts
+from tests.stackgan.test_model import amplify, make_model, make_parts
 
 RED, BLACK = "a small bird with a red head", "this bird has black wings"
 Run = Callable[..., tuple[int, str]]
@@ -22,15 +21,7 @@ Run = Callable[..., tuple[int, str]]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its last layers are amplified, so that captions and noise change what can be seen."""
-    model = make_model(make_parts(tmp_path_factory.mktemp("parts")), tmp_path_factory.mktemp("model"))
-    for path in model.glob("stage*.safetensors"):
-        weights = load_file(path)
-        louder = {
-            name: weight * 20 if "linear" in name or "rgb" in name else weight for name, weight in weights.items()
-        }
-        save_file(louder, path)
-    return model
+    return amplify(make_model(make_parts(tmp_path_factory.mktemp("parts")), tmp_path_factory.mktemp("model")))
 
 
 @pytest.fixture
