@@ -29,12 +29,14 @@ def commands(language: str) -> list[str]:
 @pytest.mark.parametrize("command", commands("bash"))
 def test_commands_work_as_printed(clone: Clone, command: str) -> None:
     clone.run("bash", "-euo", "pipefail", "-c", command)
+    clone.run("git", "clean", "-fdq")  # the pictures it drew: other tests look whether the folder is clean
 
 
 @pytest.mark.parametrize("snippet", blocks("python"))
 def test_snippets_work_as_printed(clone: Clone, snippet: str) -> None:
     assert len(snippet.splitlines()) <= 20
     clone.run("python", "-c", snippet)
+    clone.run("git", "clean", "-fdq")
 
 
 def test_unrun_commands_name_commands_that_exist() -> None:

@@ -47,7 +47,7 @@ class Training:
 def test_runs_with_the_same_parameters_take_turns(tmp_path: Path) -> None:
     project = make_project(tmp_path / "project")
     first = Training(project, "first", "runtime.checkpoint_seconds=0")
-    first.wait_until(lambda: any((project / "checkpoints").rglob("*.pt")))
+    first.wait_until(lambda: any((project / "checkpoints" / "stage1").glob("*/[0-9]*.pt")))
     with first.paused():
         second = Training(project, "second")
         second.wait_until(lambda: "waiting for it to end" in second.log.read_text())
@@ -60,7 +60,7 @@ def test_runs_with_the_same_parameters_take_turns(tmp_path: Path) -> None:
 def test_one_that_waits_goes_on_where_a_killed_one_was(tmp_path: Path) -> None:
     project = make_project(tmp_path / "project")
     first = Training(project, "first", "runtime.checkpoint_seconds=0")
-    first.wait_until(lambda: any((project / "checkpoints").rglob("*.pt")))
+    first.wait_until(lambda: any((project / "checkpoints" / "stage1").glob("*/[0-9]*.pt")))
     with first.paused():
         second = Training(project, "second")
         second.wait_until(lambda: "waiting for it to end" in second.log.read_text())
