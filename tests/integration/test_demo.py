@@ -1,19 +1,19 @@
 """The demo's page in a real browser, cut off from everything but this machine: type, click, move, look."""
 
+import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.demo import EXAMPLES
-from tests.integration.conftest import Clone
-from tests.stackgan.test_model import amplify
+from tests.conftest import PROJECT
+from tests.stackgan.test_model import amplify, make_model, make_parts
 
 pytest.importorskip("gradio", reason="the demo needs the extra `demo`")
 sync_api = pytest.importorskip("playwright.sync_api", reason="a browser is driven by the extra `browser`")
@@ -55,18 +55,17 @@ MINUTE = 60_000  # milliseconds, a bound for slow machines
 
 
 @pytest.fixture(scope="module")
-def address(clone: Clone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The demo of the tiny model, made louder, served until the module's tests have run; Ctrl-C then ends it well."""
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The demo of a model whose pictures differ, served until the module's tests have run; Ctrl-C then ends it well."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    shipped = clone.folder / "models" / "sample" / "stackgan"
-    model = amplify(Path(shutil.copytree(shipped, tmp_path_factory.mktemp("demo") / "model")))
+    model = amplify(make_model(make_parts(tmp_path_factory.mktemp("parts")), tmp_path_factory.mktemp("model")))
     command = [sys.executable, "-c", OFFLINE, "demo", "--model", str(model), "--port", str(port)]
     with subprocess.Popen(
         command,
-        cwd=clone.folder,
-        env=clone.environment,
+        cwd=model,
+        env=os.environ | {"PYTHONPATH": str(PROJECT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -120,7 +119,7 @@ def expect_others(page: Any, before: list[str], stage: int = 2) -> None:
 
 def test_another_sentence_gives_other_pictures_by_both_stages(page: Any) -> None:
     before = {stage: sources(page, stage) for stage in (1, 2)}
-    page.get_by_label("Sentence", exact=True).fill("a large bird with blue wings")
+    page.get_by_label("Sentence", exact=True).fill("a large bird with black wings")
     page.get_by_role("button", name="Draw").click()
     for stage in (1, 2):
         expect_others(page, before[stage], stage)
@@ -135,7 +134,7 @@ def test_words_never_seen_are_warned_of(page: Any) -> None:
 
 def test_the_slider_leads_to_a_second_sentence(page: Any) -> None:
     before = sources(page, 2)
-    page.get_by_label("Towards another sentence").fill("a large bird with blue wings")
+    page.get_by_label("Towards another sentence").fill("a large bird with black wings")
     page.locator("#way input[type=range]").press("End")
     expect_others(page, before)
 
