@@ -1,6 +1,5 @@
 """Ctrl-C and SIGTERM: finish the step, save, then go."""
 
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -31,7 +30,7 @@ def stop_request() -> Iterator[StopRequest]:
             request.signal, since = number, time.monotonic()
         elif time.monotonic() - since > REPEATED:
             restore()
-            os.kill(os.getpid(), number)
+            signal.raise_signal(number)
 
     def restore() -> None:
         for number, handler in before.items():
