@@ -88,7 +88,7 @@ def test_a_killed_repro_is_taken_up_by_the_next(clone: Clone) -> None:
 
 
 def test_one_species_by_image_trains_without_mismatched_pairs(clone: Clone) -> None:
-    small = "presets/sample.yaml:stage1.batch_size=8"  # of nine training pictures; three for test are too few to evaluate
+    small = "presets/sample.yaml:stage1.batch_size=8"  # of nine training pictures; three are too few to evaluate
     clone.run("dvc", "exp", "run", "-S", "species=1", "-S", "split=by-image", "-S", small, "stage2")
     stage1 = json.loads((clone.folder / "metrics" / "sample" / "stage1.json").read_text())
     assert stage1
