@@ -43,7 +43,9 @@ class PlainTrainer(Trainer):
         image, drawn = (augment(each, self.config.diffaugment) for each in (pairs.image, generated))
         matching: DiscriminatorOutput = self.discriminator(image, pairs.embedding)
         mismatched: DiscriminatorOutput = self.discriminator(image, pairs.mismatched)
-        real = DiscriminatorOutput((*matching.conditional, *mismatched.conditional), matching.unconditional)
+        real = DiscriminatorOutput(
+            (*matching.conditional, *mismatched.conditional), matching.unconditional, matching.seen, matching.heard
+        )
         return real, self.discriminator(drawn, pairs.embedding)
 
 

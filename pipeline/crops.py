@@ -84,6 +84,17 @@ def cut_crops(
     return crops
 
 
+def load_usable_crops(archive: Path, pictures: Sequence[Picture], size: int) -> tuple[list[Picture], Pixels]:
+    """Like `load_crops`, but leaves out pictures that cannot be read or show no bird: those kept, and their crops."""
+    with open_tar(archive) as images:
+        parts = parallel(Cutter(size, "padded").cut_usable, chunked(sources(images, pictures)))
+        cut = [crop for part in parts for crop in part]
+    kept = [(picture, crop) for picture, crop in zip(pictures, cut, strict=True) if crop is not None]
+    if not kept:
+        raise UserError(f"{archive}: none of {len(pictures)} pictures can be read: fetch the archive again")
+    return [picture for picture, _ in kept], np.stack([crop for _, crop in kept])
+
+
 @dataclass(frozen=True)
 class Source:
     """A picture and where its bytes lie; fit for another process."""
@@ -132,6 +143,16 @@ class Cutter:
     def cut_all(self, sources: Sequence[Source]) -> Pixels:
         """Cut several pictures: uint8 [N, size, size, 3]."""
         return np.stack([self.cut(source) for source in sources])
+
+    def cut_usable(self, sources: Sequence[Source]) -> list[Pixels | None]:
+        """The same, with None for those that cannot be cut."""
+        return [self._cut_or_none(source) for source in sources]
+
+    def _cut_or_none(self, source: Source) -> Pixels | None:
+        try:
+            return self.cut(source)
+        except UserError:
+            return None
 
 
 class BirdSquare(A.ImageOnlyTransform):

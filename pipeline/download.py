@@ -57,7 +57,7 @@ def _draw(source: FlockSource, raw: Path) -> None:
     entries = flock.entries(source)
     with atomic_folder(raw) as folder:
         images, captions = folder / source.images.name, folder / source.captions.name
-        pictures = track(flock.draw(entries, source.seed), "drawing birds", len(entries))
+        pictures = track(flock.draw(source, entries), "drawing birds", len(entries))
         flock.pack(source, pictures, images, captions)
         write_json(folder / "source.json", {"images": _record(images), "captions": _record(captions)})
 

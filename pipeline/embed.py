@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pipeline import console, embeddings, manifest
 from pipeline.embeddings import Vectors
-from pipeline.files import read_json
+from pipeline.files import require
 from pipeline.manifest import Picture
 from pipeline.paths import Paths
 from stackgan import text
@@ -33,14 +33,14 @@ def run(params: "Params") -> None:
     """Run the stage; see the module's docstring."""
     paths = Paths(params.preset)
     pictures = manifest.read(paths.manifest)
-    kind = read_json(paths.text_encoder / "config.json", made_by="text_encoder")["kind"]
-    published = load_vectors(paths.text_encoder)
+    folder = require(paths.text_encoder, made_by="text_encoder")
+    published = load_vectors(folder)
     if published is None:
         captions = [caption for picture in pictures for caption in picture.captions]
-        vectors = embed(captions, text.load(paths.text_encoder))
+        vectors = embed(captions, text.load(folder))
     else:
         vectors = gather(pictures, published)
-    embeddings.write(paths.embeddings, vectors, pictures, kind)
+    embeddings.write(paths.embeddings, vectors, pictures, text.read_config(folder).kind)
 
 
 def embed(captions: Sequence[str], encoder: TextEncoder) -> Vectors:

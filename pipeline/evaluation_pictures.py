@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from pipeline.evaluation_exam import Exam
@@ -38,11 +39,13 @@ class Sheets:
         real = self.real("test", self.rows)
         self.save(
             "captions.png",
-            [[*column] for column in zip(*map(to_pictures, (drawn[1], drawn[2], real)), strict=True)],
-            title="Captions of pictures that training never saw",
-            row_titles=[self.exam.test.pictures[row]["captions"][0] for row in self.rows],
-            column_titles=["Stage I (64 pixels)", "Stage II (256 pixels)", "the bird described"],
-            tile=LARGE,
+            sheet(
+                [[*column] for column in zip(*map(to_pictures, (drawn[1], drawn[2], real)), strict=True)],
+                title="Captions of pictures that training never saw",
+                row_titles=[self.exam.test.pictures[row]["captions"][0] for row in self.rows],
+                column_titles=["Stage I (64 pixels)", "Stage II (256 pixels)", "the bird described"],
+                tile=LARGE,
+            ),
         )
 
     def neighbours(self) -> None:
@@ -59,11 +62,13 @@ class Sheets:
                 titles.append(f"{split.pictures[row]['captions'][0]} ({note})")
         self.save(
             "neighbours.png",
-            rows,
-            title="Drawn birds and their nearest training pictures",
-            row_titles=titles,
-            column_titles=["drawn", "nearest", *(f"{rank}." for rank in range(2, NEIGHBOURS + 1))],
-            tile=SMALL,
+            sheet(
+                rows,
+                title="Drawn birds and their nearest training pictures",
+                row_titles=titles,
+                column_titles=["drawn", "nearest", *(f"{rank}." for rank in range(2, NEIGHBOURS + 1))],
+                tile=SMALL,
+            ),
         )
 
     def interpolation(self) -> None:
@@ -86,10 +91,12 @@ class Sheets:
             titles.append(f"{test.pictures[first]['captions'][0]} (from one noise to another)")
         self.save(
             "interpolation.png",
-            [to_pictures(strip) for strip in strips],
-            title="Between two captions, and between two noises",
-            row_titles=titles,
-            tile=SMALL,
+            sheet(
+                [to_pictures(strip) for strip in strips],
+                title="Between two captions, and between two noises",
+                row_titles=titles,
+                tile=SMALL,
+            ),
         )
 
     def species(self) -> None:
@@ -103,11 +110,13 @@ class Sheets:
             titles.append(species.partition(".")[2].replace("_", " ") or species)
         self.save(
             "species.png",
-            rows,
-            title="Species of the test pictures",
-            row_titles=titles,
-            column_titles=["real", *["drawn"] * STEPS],
-            tile=SMALL,
+            sheet(
+                rows,
+                title="Species of the test pictures",
+                row_titles=titles,
+                column_titles=["real", *["drawn"] * STEPS],
+                tile=SMALL,
+            ),
         )
 
     def draw(self, split: Split, rows: Sequence[int], stage: int) -> Tensor:
@@ -123,8 +132,8 @@ class Sheets:
                 found[row] = sample.image
         return torch.stack([found[row] for row in rows])
 
-    def save(self, name: str, rows, **style) -> None:  # type: ignore[no-untyped-def]
-        save_png(sheet(rows, **style), self.folder / name)
+    def save(self, name: str, picture: Image.Image) -> None:
+        save_png(picture, self.folder / name)
 
 
 def spread_over_species(split: Split, count: int) -> list[int]:

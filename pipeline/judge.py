@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pipeline import console
 from pipeline.checkpoints import Checkpoints, fingerprint
-from pipeline.crops import load_crops
+from pipeline.crops import load_usable_crops
 from pipeline.cub import read_dataset
 from pipeline.devices import single_device
 from pipeline.files import atomic_folder, require, write_json
@@ -41,10 +41,10 @@ Targets = Mapping[str, Tensor]
 def run(params: "Params") -> None:
     paths, config = Paths(params.preset), params.judge
     archive = require(paths.raw / params.source.images.name, made_by="download")
-    pictures = read_dataset(paths.raw, params.source)
+    found = read_dataset(paths.raw, params.source)
+    pictures, crops = load_usable_crops(archive, found, round(config.size / FRAME))
     if len({picture.species_id for picture in pictures}) < 2:
         raise UserError(f"{archive} holds pictures of one species: a judge needs two or more to tell apart")
-    crops = load_crops(archive, pictures, round(config.size / FRAME))
     images = torch.from_numpy(crops).permute(0, 3, 1, 2)
     identity = fingerprint({"format": FORMAT, "judge": config.model_dump()}, [archive])
     trainer = Trainer(config, single_device(params.runtime), identity, params.runtime.checkpoint_seconds)

@@ -83,7 +83,7 @@ def run(folder: Path, name: str | None = None) -> None:
     atomic_write(preset, _HEAD.format(name=name, images=images, captions=captions, **checksums) + budget)
     split = " -S split=by-image" if len(kinds) < FEW_KINDS else ""
     console.info(f"{preset}: {len(kinds)} kinds, {len(items)} pictures, {sum(len(i.captions) for i in items)} captions")
-    console.info(f"next: dvc exp run -S preset={name} -S species=all{split}")
+    console.info(f"next: dvc exp run -S preset={name}{split}")
 
 
 def _budget(preset: Path) -> str:

@@ -22,11 +22,15 @@ class Archive(Strict):
 
 
 class FlockSource(Strict):
-    """Birds drawn by `pipeline.flock`: `species` × `pictures` of them, the same bytes for the same seed."""
+    """Birds drawn by `pipeline.flock`: `species` × `pictures` of them, the same bytes for the same seed.
+
+    `poses` alike: each form in its usual pose, looking right; many: in all its poses, to both sides.
+    """
 
     kind: Literal["flock"]
     species: Annotated[int, Field(ge=8, le=200)]
     pictures: Annotated[int, Field(ge=1, le=1000)]
+    poses: Literal["alike", "many"]
     seed: Annotated[int, Field(ge=0)]
 
     @property

@@ -98,7 +98,7 @@ def centre(crops: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def ask(network: Network, images: Tensor, batch_size: int = 128) -> Answers:
+def ask(network: Network, images: Tensor, batch_size: int = 16) -> Answers:
     """The answers about uint8 pictures [N, 3, H, W] of any size, on the CPU, in float32, whatever the batch size."""
     device = next(network.parameters()).device
     network.eval()

@@ -1,10 +1,13 @@
 """Losses on logits, and the choice of mismatched captions. Pure functions; all sums in float32."""
 
+import math
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+TEMPERATURE = 0.1  # of the contrastive scores
 
 
 class Mismatch(NamedTuple):
@@ -49,6 +52,19 @@ def matching_loss(real: Tensor, generated: Tensor, mismatched: Tensor, valid: Te
 def generator_loss(generated: Tensor, kind: str) -> Tensor:
     """What the generator minimises on D's logits [B] for its pictures: non-saturating for bce, linear for hinge."""
     return F.softplus(-generated.float()).mean() if kind == "bce" else -generated.float().mean()
+
+
+def contrastive_loss(seen: Tensor, heard: Tensor, species: Tensor) -> Tensor:
+    """Cross-entropy of finding each picture's caption in the batch, and each caption's picture (Zhang et al. 2021).
+
+    `seen` and `heard` [B, dim] of unit length, `species` int64 [B]; scores are cosines over `TEMPERATURE`. What a
+    conditional logit learns from one mismatched caption, this learns from all of another species; those of the same
+    species, which may describe the picture as well, do not count. Nothing is left to tell apart with one species: 0.
+    """
+    own = torch.arange(len(species), device=species.device)
+    alike = (species[:, None] == species[None, :]) & (own[:, None] != own[None, :])
+    scores = (seen.float() @ heard.float().T / TEMPERATURE).masked_fill(alike, -math.inf)
+    return 0.5 * (F.cross_entropy(scores, own) + F.cross_entropy(scores.T, own))
 
 
 def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:

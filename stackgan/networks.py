@@ -35,10 +35,16 @@ class GeneratorOutput(NamedTuple):
 
 
 class DiscriminatorOutput(NamedTuple):
-    """Logits, positive for "real": [N] for each tensor of embeddings, and [B] of the caption-free head if it exists."""
+    """Logits, positive for "real": [N] for each tensor of embeddings, and [B] of the caption-free head if it exists.
+
+    `seen` [B, c_dim] and `heard` [N, c_dim] of the contrastive head, if it exists, have unit length: pictures, and the
+    first tensor's captions, where a picture and its caption are to meet.
+    """
 
     conditional: tuple[Tensor, ...]
     unconditional: Tensor | None
+    seen: Tensor | None = None
+    heard: Tensor | None = None
 
 
 class Stage1Generator(nn.Module):
@@ -147,13 +153,30 @@ class Discriminator(nn.Module):
             if config.unconditional_weight
             else None
         )
+        self.contrast_weight = config.contrast_weight
+        self.contrast = ContrastiveHead(width, embedding_dim, config.c_dim) if config.contrast_weight else None
 
     def forward(self, image: Tensor, *embeddings: Tensor) -> DiscriminatorOutput:
         features = self.encode(image)
         first = cast("nn.Sequential", self.conditional[0])
         joined = first[0](features, *map(self.caption, embeddings))
         conditional = tuple(self.conditional[1:](first[1:](each)) for each in joined)
-        return DiscriminatorOutput(conditional, self.unconditional(features) if self.unconditional else None)
+        unconditional = self.unconditional(features) if self.unconditional else None
+        seen, heard = self.contrast(features, embeddings[0]) if self.contrast else (None, None)
+        return DiscriminatorOutput(conditional, unconditional, seen, heard)
+
+
+class ContrastiveHead(nn.Module):
+    """Features [B, W, 4, 4] and embeddings [N, T] → unit vectors [B, dim] and [N, dim] that meet where a caption is its
+    picture's. Trained on real pairs alone, so without spectral norm: no game is played here that it could win."""
+
+    def __init__(self, width: int, embedding_dim: int, dim: int) -> None:
+        super().__init__()
+        self.see = nn.Sequential(nn.Conv2d(width, dim, 4), nn.Flatten())
+        self.hear = nn.Linear(embedding_dim, dim)
+
+    def forward(self, features: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:
+        return F.normalize(self.see(features).float()), F.normalize(self.hear(embedding).float())
 
 
 def _picture_encoder(config: NetworkConfig, size: int) -> nn.Sequential:

@@ -19,7 +19,14 @@ from stackgan.config import TrainingConfig
 from stackgan.ema import Ema
 from stackgan.errors import UserError
 from stackgan.layers import initialise
-from stackgan.losses import discriminator_loss, generator_loss, kl_divergence, matching_loss, mismatch
+from stackgan.losses import (
+    contrastive_loss,
+    discriminator_loss,
+    generator_loss,
+    kl_divergence,
+    matching_loss,
+    mismatch,
+)
 from stackgan.networks import Discriminator, DiscriminatorOutput, Generator, GeneratorOutput
 from stackgan.reader import Batch
 
@@ -27,12 +34,14 @@ STATISTICS = ("loss_d", "loss_g", "kl", "sigma", "d_real", "d_generated", "d_mis
 
 
 class Pairs(NamedTuple):
-    """What D judges in one step: pictures [B, 3, S, S] in [-1, 1], their captions, and captions that do not match."""
+    """What D judges in one step: pictures [B, 3, S, S] in [-1, 1], their captions, captions that do not match, and the
+    species of each picture."""
 
     image: Tensor
     embedding: Tensor
     mismatched: Tensor
     valid: Tensor
+    species: Tensor
 
 
 class Trainer:
@@ -99,7 +108,7 @@ class Trainer:
     def _pairs(self, batch: Batch) -> Pairs:
         image, embedding, species = (self.fabric.to_device(tensor) for tensor in batch[:3])
         other = mismatch(species, self.config.mismatched)
-        return Pairs(to_unit(image), embedding, embedding[other.indices], other.valid)
+        return Pairs(to_unit(image), embedding, embedding[other.indices], other.valid, species)
 
     def _discriminator_phase(
         self, pairs: Pairs, generated: Tensor
@@ -113,6 +122,8 @@ class Trainer:
             if real.unconditional is not None and fake.unconditional is not None:
                 free = discriminator_loss(real.unconditional, fake.unconditional, config.loss)
                 loss = loss + self.bare_discriminator.unconditional_weight * free
+            if real.seen is not None and real.heard is not None:
+                loss = loss + contrastive_loss(real.seen, real.heard, pairs.species)
             self.optimizer_d.zero_grad()
             self.fabric.backward(loss)
         self.optimizer_d.step()
@@ -131,7 +142,8 @@ class Trainer:
         both = self.discriminator(torch.cat(pictures), pairs.embedding.repeat(2, 1), pairs.mismatched)
         (matching, drawn), mismatched = both.conditional[0].split(size), both.conditional[1]
         free = (None, None) if both.unconditional is None else both.unconditional.split(size)
-        return DiscriminatorOutput((matching, mismatched), free[0]), DiscriminatorOutput((drawn,), free[1])
+        contrast = (both.seen[:size], both.heard[:size]) if both.seen is not None and both.heard is not None else ()
+        return DiscriminatorOutput((matching, mismatched), free[0], *contrast), DiscriminatorOutput((drawn,), free[1])
 
     def _generator_phase(self, pairs: Pairs, generated: GeneratorOutput) -> tuple[Tensor, Tensor]:
         config = self.config
@@ -145,6 +157,10 @@ class Trainer:
         if judged.unconditional is not None:
             loss = loss + self.bare_discriminator.unconditional_weight * generator_loss(
                 judged.unconditional, config.loss
+            )
+        if judged.seen is not None and judged.heard is not None:
+            loss = loss + self.bare_discriminator.contrast_weight * contrastive_loss(
+                judged.seen, judged.heard, pairs.species
             )
         self.optimizer_g.zero_grad()
         self.fabric.backward(loss + config.kl_weight * kl)

@@ -64,9 +64,9 @@ WATCHED = {"shell", *(keyword for keyword, _ in REQUIRED.values())}
 
 
 def test_the_drawn_archives_pickle_nothing_but_lists(tmp_path: Path) -> None:
-    source = FlockSource(kind="flock", species=8, pictures=1, seed=0)
+    source = FlockSource(kind="flock", species=8, pictures=1, poses="many", seed=0)
     images, captions = tmp_path / "images.tgz", tmp_path / "captions.zip"
-    flock.pack(source, flock.draw(flock.entries(source), 0, processes=1), images, captions)
+    flock.pack(source, flock.draw(source, flock.entries(source), processes=1), images, captions)
     with zipfile.ZipFile(captions) as file:
         pickles = [file.read(name) for name in file.namelist() if name.endswith(".pickle")]
     assert len(pickles) == 4

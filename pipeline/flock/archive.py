@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 
 from pipeline import cub_archives
-from pipeline.flock.picture import FlockPicture, draw_picture
+from pipeline.flock.picture import FlockPicture, Poses, draw_picture
 from pipeline.flock.species import Species, is_test, roster
 from pipeline.source_config import FlockSource
 from pipeline.workers import parallel
@@ -50,21 +50,22 @@ def entries(source: FlockSource) -> list[Entry]:
     ]
 
 
-def draw(flock: Sequence[Entry], seed: int, processes: int | None = None) -> Iterator[FlockPicture]:
+def draw(source: FlockSource, flock: Sequence[Entry], processes: int | None = None) -> Iterator[FlockPicture]:
     """The pictures in order, drawn by a pool of processes (by default one per processor at hand)."""
     jobs = [flock[start : start + _CHUNK] for start in range(0, len(flock), _CHUNK)]
     processes = processes or len(os.sched_getaffinity(0))
-    yield from chain.from_iterable(parallel(Painter(seed).draw, jobs, processes=processes))
+    yield from chain.from_iterable(parallel(Painter(source.seed, source.poses).draw, jobs, processes=processes))
 
 
 @dataclass(frozen=True)
 class Painter:
-    """Draws pictures of one seed; fit for another process."""
+    """Draws pictures of one flock; fit for another process."""
 
     seed: int
+    poses: Poses
 
     def draw(self, flock: Sequence[Entry]) -> list[FlockPicture]:
-        return [draw_picture(entry.species, entry.index, self.seed) for entry in flock]
+        return [draw_picture(entry.species, entry.index, self.seed, self.poses) for entry in flock]
 
 
 def pack(source: FlockSource, pictures: Iterable[FlockPicture], images: Path, captions: Path) -> None:

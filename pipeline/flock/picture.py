@@ -3,7 +3,7 @@
 import io
 import random
 from dataclasses import dataclass
-from typing import cast
+from typing import Literal, cast
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageOps
 
@@ -13,6 +13,8 @@ from pipeline.flock.canvas import Box, Canvas, Placement
 from pipeline.flock.captions import describe
 from pipeline.flock.geometry import Colour, Drawing, bounds
 from pipeline.flock.species import Species
+
+Poses = Literal["alike", "many"]
 
 JPEG_QUALITY = 90
 SIZES = ((500, 375), (500, 375), (500, 375), (500, 333), (480, 360), (375, 500), (400, 500))
@@ -30,17 +32,19 @@ class FlockPicture:
     truth: dict[str, str]
 
 
-def draw_picture(species: Species, index: int, seed: int) -> FlockPicture:
+def draw_picture(species: Species, index: int, seed: int, poses: Poses) -> FlockPicture:
     """Picture `index` of a species; the same arguments always give the same bytes."""
     rng = random.Random(f"flock {seed} picture {species.number} {index}")
-    poses = FORMS[species.form].poses
-    pose = rng.choices(list(poses), weights=list(poses.values()))[0]
+    habits = FORMS[species.form].poses
+    pose = rng.choices(list(habits), weights=list(habits.values()))[0]
+    if poses == "alike":
+        pose = max(habits, key=habits.__getitem__)
     kind = rng.choice(scene.BACKGROUNDS_OF_POSE[pose])
     bird = draw_bird(species, pose, rng)
     light = rng.choice(scene.LIGHTS)
     size = rng.choice(SIZES)
     picture = ImageChops.multiply(scene.background(kind, size, rng), Image.new("RGB", size, light))
-    placement = _place(bird, size, rng)
+    placement = _place(bird, size, rng, flip=poses == "many" and rng.random() < 0.5)
     box = _paint(picture, bird, placement, pose, light, rng)
     truth = {**species.colours, "shape": species.form, "bill_shape": species.bill, "pose": pose, "background": kind}
     truth |= {"crest": "yes"} if species.crest else {}
@@ -51,13 +55,12 @@ def draw_picture(species: Species, index: int, seed: int) -> FlockPicture:
     return FlockPicture(jpeg.getvalue(), box, describe(species, pose, rng), truth)
 
 
-def _place(bird: Bird, size: tuple[int, int], rng: random.Random) -> Placement:
+def _place(bird: Bird, size: tuple[int, int], rng: random.Random, *, flip: bool) -> Placement:
     """Size and position by chance. The square around the bird lies within the frame, so that a crop need not mirror
     what is missing and show parts of the bird twice."""
     left, top, right, bottom = bounds(bird.drawing)
     square = rng.uniform(*SQUARE_SHARE) * min(size)
     scale = square / (SQUARE * max(right - left, bottom - top))
-    flip = rng.random() < 0.5
     x, y = (whole / 2 + rng.uniform(-1, 1) * (whole - square) / 2 for whole in size)
     middle = (left + right) / 2 * (-1 if flip else 1)
     return Placement(x - middle * scale, y - (top + bottom) / 2 * scale, scale, flip)

@@ -1,15 +1,15 @@
 """The flock's species: a body form and a colour for every part, and which of them are kept for testing.
 
-Every fourth species is a test species. No test species shares two of its three main colours, in the same parts, with
-any training species, while each colour by itself occurs in its part among the training species: a model that draws a
-test species well has put together what it only saw apart.
+Every fourth species is a test species. No two species have the same three main colours, while each colour, and each
+pair of colours, occurs in its parts about as often as any other: a model that draws a test species well has put
+together what it only saw apart.
 """
 
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations, product
+from itertools import combinations, count, product
 
 PALETTE = {
     "red": (198, 32, 40),
@@ -24,10 +24,9 @@ PALETTE = {
 }
 MAIN_PARTS = ("head", "wing", "belly")
 MAIN_COLOURS = ("red", "yellow", "green", "blue", "brown", "black", "white", "grey")
-BILL_COLOURS = ("orange", "black", "yellow", "grey")
+BILL_COLOURS = ("orange", "black", "yellow", "grey", "red", "brown")
 LEG_COLOURS = ("orange", "black", "grey", "yellow")
 TEST_EVERY = 4
-PARTNERS_KEPT_APART = 3
 
 NOUNS = {
     "robin": ("Robin", "Wren", "Chat"),
@@ -80,27 +79,21 @@ def roster(count: int, seed: int) -> list[Species]:
 
 
 def _main_colours(seed: int) -> Iterator[tuple[str, ...]]:
-    """The colours of head, wing and belly of species 1, 2, …: always the rarest so far among those allowed."""
-    rng = random.Random(f"flock {seed} colours")
+    """The colours of head, wing and belly of species 1, 2, …: always those that its split has used the least so far."""
     triples = [triple for triple in product(MAIN_COLOURS, repeat=3) if len(set(triple)) > 1]
-    rng.shuffle(triples)
-    apart = {pair: _pairs_kept_apart(rng) for pair in combinations(range(3), 2)}
-    kept = {triple: {(triple[i], triple[j]) in apart[i, j] for i, j in apart} for triple in triples}
-    allowed = {test: [triple for triple in triples if kept[triple] == {test}] for test in (True, False)}
-    used: Counter[object] = Counter()
-    number = 0
-    while True:
-        number += 1
-        best = min(allowed[is_test(number)], key=lambda t: (used[t], sum(used[part] for part in enumerate(t))))
-        used.update([best, *enumerate(best)])
+    random.Random(f"flock {seed} colours").shuffle(triples)
+    used: dict[bool, Counter[object]] = {True: Counter(), False: Counter()}
+    for number in count(1):
+        uses = used[is_test(number)]
+        best = min(triples, key=lambda t: [sum(uses[each] for each in what) for what in (_pairs(t), enumerate(t))])
+        triples.remove(best)
+        uses.update([*_pairs(best), *enumerate(best)])
         yield best
 
 
-def _pairs_kept_apart(rng: random.Random) -> set[tuple[str, str]]:
-    """Pairs of colours that only test species may have: each colour in either place meets `PARTNERS_KEPT_APART`."""
-    first, second = (rng.sample(MAIN_COLOURS, len(MAIN_COLOURS)) for _ in range(2))
-    steps = range(PARTNERS_KEPT_APART)
-    return {(colour, second[(i + step) % len(second)]) for i, colour in enumerate(first) for step in steps}
+def _pairs(triple: Sequence[str]) -> list[object]:
+    """Any two of its colours with their places."""
+    return list(combinations(enumerate(triple), 2))
 
 
 def is_test(number: int) -> bool:

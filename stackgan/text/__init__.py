@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from stackgan.text.config import TextEncoderConfig
+
 
 class TextEncoder(Protocol):
     """Turns captions into embeddings of `dim` dimensions."""
@@ -33,22 +35,31 @@ class TextEncoder(Protocol):
 def load(folder: Path) -> TextEncoder:
     """Load an encoder that `TextEncoder.save` or the pipeline's stage `text-encoder` wrote."""
     # Imported here: `stackgan.text.config` must not cost an import of torch.
-    from pydantic import ValidationError
     from safetensors import SafetensorError
 
     from stackgan.errors import UserError
-    from stackgan.text.char_cnn_rnn import CONFIG, WEIGHTS, CharEncoder
-    from stackgan.text.config import TextEncoderConfig
+    from stackgan.text.char_cnn_rnn import WEIGHTS, CharEncoder
     from stackgan.text.sentence import SentenceEncoder
 
-    try:
-        config = TextEncoderConfig.model_validate_json((folder / CONFIG).read_text())
-    except FileNotFoundError:
-        raise UserError(f"{folder} holds no text encoder: {CONFIG} is missing") from None
-    except (ValidationError, UnicodeDecodeError) as error:
-        raise UserError(f"{folder / CONFIG} is no text encoder's: {' '.join(str(error).split())}") from None
+    config = read_config(folder)
     kind = SentenceEncoder if config.kind == "sentence-transformers" else CharEncoder
     try:
         return kind.load(folder, config)
     except (SafetensorError, OSError, KeyError, RuntimeError) as error:
         raise UserError(f"{folder / WEIGHTS} cannot be read: {' '.join(str(error).split())}") from error
+
+
+def read_config(folder: Path) -> "TextEncoderConfig":
+    """What kind of encoder lies in a folder, and of what shape."""
+    from pydantic import ValidationError
+
+    from stackgan.errors import UserError
+    from stackgan.text.char_cnn_rnn import CONFIG
+    from stackgan.text.config import TextEncoderConfig
+
+    try:
+        return TextEncoderConfig.model_validate_json((folder / CONFIG).read_text())
+    except FileNotFoundError:
+        raise UserError(f"{folder} holds no text encoder: {CONFIG} is missing") from None
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise UserError(f"{folder / CONFIG} is no text encoder's: {' '.join(str(error).split())}") from None

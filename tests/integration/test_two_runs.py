@@ -44,13 +44,21 @@ class Training:
         assert self.process.wait() == 0, self.log.read_text()
 
 
-def test_runs_with_the_same_parameters_take_turns(tmp_path: Path) -> None:
-    project = make_project(tmp_path / "project")
+@contextmanager
+def one_waits_for_another(project: Path) -> Iterator[tuple[Training, Training]]:
+    """Two runs with the same parameters; within, the first is paused and the second waits for it to end."""
     first = Training(project, "first", "runtime.checkpoint_seconds=0")
     first.wait_until(lambda: any((project / "checkpoints" / "stage1").glob("*/[0-9]*.pt")))
     with first.paused():
         second = Training(project, "second")
         second.wait_until(lambda: "waiting for it to end" in second.log.read_text())
+        yield first, second
+
+
+def test_runs_with_the_same_parameters_take_turns(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project")
+    with one_waits_for_another(project) as (first, second):
+        pass
     first.finish()
     second.finish()
     assert outs(project) == outs_of_one(tmp_path / "alone")
@@ -59,11 +67,7 @@ def test_runs_with_the_same_parameters_take_turns(tmp_path: Path) -> None:
 
 def test_one_that_waits_goes_on_where_a_killed_one_was(tmp_path: Path) -> None:
     project = make_project(tmp_path / "project")
-    first = Training(project, "first", "runtime.checkpoint_seconds=0")
-    first.wait_until(lambda: any((project / "checkpoints" / "stage1").glob("*/[0-9]*.pt")))
-    with first.paused():
-        second = Training(project, "second")
-        second.wait_until(lambda: "waiting for it to end" in second.log.read_text())
+    with one_waits_for_another(project) as (first, second):
         first.process.kill()
     first.process.wait()
     second.finish()

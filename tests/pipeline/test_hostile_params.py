@@ -78,7 +78,7 @@ CASES: dict[str, tuple[str, str, str]] = {
         f"{BAD_YAML}could not determine a constructor for the tag…",
     ),
     "aliases without end": (
-        "species: 40",
+        "species: all",
         LAUGHS + "species: *a11",
         "params.yaml: unknown key 'a0'…species.literal['all']: input should be 'all', not [[[...], [...], …",
     ),

@@ -41,6 +41,14 @@ def test_it_writes_a_judge_of_all_species_and_says_how_good_it_is(project: Proje
     assert not list(Path("checkpoints").rglob("*.pt"))
 
 
+def test_it_does_without_a_picture_that_cannot_be_read(project: Project) -> None:
+    archives = tiny(6)
+    broken = next(name for name in archives.images if name.endswith("_0003_3.jpg"))
+    archives.images[broken] = archives.images[broken][:200]
+    stage.run(project(archives, *QUICK))
+    assert json.loads(PATHS.judge_metrics.read_text())["pictures"] == 23
+
+
 def test_it_hangs_on_its_own_seed_alone(project: Project) -> None:
     params = project(tiny(6), *QUICK)
     stage.run(params)

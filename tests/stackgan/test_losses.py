@@ -5,7 +5,15 @@ import torch
 from torch.distributions import Normal
 from torch.distributions import kl_divergence as closed_form
 
-from stackgan.losses import discriminator_loss, generator_loss, kl_divergence, matching_loss, mismatch
+from stackgan.losses import (
+    TEMPERATURE,
+    contrastive_loss,
+    discriminator_loss,
+    generator_loss,
+    kl_divergence,
+    matching_loss,
+    mismatch,
+)
 
 
 def test_mismatched_captions_are_always_of_another_species() -> None:
@@ -69,3 +77,20 @@ def test_kl_against_the_closed_form() -> None:
     expected = closed_form(Normal(mu, torch.exp(0.5 * logvar)), Normal(0.0, 1.0)).mean()
     assert torch.allclose(kl_divergence(mu, logvar), expected, atol=1e-6)
     assert kl_divergence(torch.zeros(2, 3), torch.zeros(2, 3)).item() == 0
+
+
+def test_contrastive_loss_by_hand() -> None:
+    seen = torch.eye(3)
+    heard = torch.tensor([[0.8, 0.6, 0.0], [0.6, 0.8, 0.0], [0.0, 0.0, 1.0]])
+    pictures, captions = heard.T / TEMPERATURE, heard / TEMPERATURE  # rows: the choice of each picture, each caption
+    by_hand = [row.logsumexp(0) - row[i] for rows in (pictures, captions) for i, row in enumerate(rows)]
+    loss = contrastive_loss(seen, heard, torch.tensor([1, 2, 3]))
+    assert loss.item() == pytest.approx(torch.stack(by_hand).mean().item(), rel=1e-4)
+
+
+def test_captions_of_the_same_species_are_nothing_to_tell_apart() -> None:
+    seen, heard = torch.eye(3), torch.eye(3)[[1, 0, 2]]  # the first two took each other's
+    assert contrastive_loss(seen, heard, torch.tensor([1, 2, 3])) > 3
+    assert contrastive_loss(seen, heard, torch.tensor([1, 1, 1])).item() == 0
+    alike = contrastive_loss(seen, heard, torch.tensor([1, 1, 3]))
+    assert alike.item() == pytest.approx(2 / 3 * math.log(2) + 1 / 3 * math.log1p(2 * math.exp(-1 / TEMPERATURE)))
