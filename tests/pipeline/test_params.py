@@ -70,7 +70,7 @@ def test_params_are_frozen() -> None:
             "unknown key 'stage1.epoch': did you mean 'epochs'?",
         ),
         ("presets/sample.yaml", "kind: flock", "kind: zoo", "presets/sample.yaml: source: "),
-        ("presets/sample.yaml", "pictures: 15", "picture: 15", "presets/sample.yaml: unknown key 'source.picture'"),
+        ("presets/sample.yaml", "pictures: 12", "picture: 12", "presets/sample.yaml: unknown key 'source.picture'"),
     ],
 )
 def test_mistakes_are_named(file: str, old: str, new: str, message: str) -> None:
