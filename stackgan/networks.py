@@ -37,14 +37,13 @@ class GeneratorOutput(NamedTuple):
 class DiscriminatorOutput(NamedTuple):
     """Logits, positive for "real": [N] for each tensor of embeddings, and [B] of the caption-free head if it exists.
 
-    `seen` [B, c_dim] and `heard` [N, c_dim] of the contrastive head, if it exists, have unit length: pictures, and the
-    first tensor's captions, where a picture and its caption are to meet.
+    `contrast`, if D has that head, holds vectors of unit length that are to meet: [B, c_dim] of the pictures and
+    [N, c_dim] of the first tensor's captions.
     """
 
     conditional: tuple[Tensor, ...]
     unconditional: Tensor | None
-    seen: Tensor | None = None
-    heard: Tensor | None = None
+    contrast: tuple[Tensor, Tensor] | None = None
 
 
 class Stage1Generator(nn.Module):
@@ -162,8 +161,8 @@ class Discriminator(nn.Module):
         joined = first[0](features, *map(self.caption, embeddings))
         conditional = tuple(self.conditional[1:](first[1:](each)) for each in joined)
         unconditional = self.unconditional(features) if self.unconditional else None
-        seen, heard = self.contrast(features, embeddings[0]) if self.contrast else (None, None)
-        return DiscriminatorOutput(conditional, unconditional, seen, heard)
+        contrast = self.contrast(features, embeddings[0]) if self.contrast else None
+        return DiscriminatorOutput(conditional, unconditional, contrast)
 
 
 class ContrastiveHead(nn.Module):

@@ -122,8 +122,8 @@ class Trainer:
             if real.unconditional is not None and fake.unconditional is not None:
                 free = discriminator_loss(real.unconditional, fake.unconditional, config.loss)
                 loss = loss + self.bare_discriminator.unconditional_weight * free
-            if real.seen is not None and real.heard is not None:
-                loss = loss + contrastive_loss(real.seen, real.heard, pairs.species)
+            if real.contrast is not None:
+                loss = loss + contrastive_loss(*real.contrast, pairs.species)
             self.optimizer_d.zero_grad()
             self.fabric.backward(loss)
         self.optimizer_d.step()
@@ -142,15 +142,17 @@ class Trainer:
         both = self.discriminator(torch.cat(pictures), pairs.embedding.repeat(2, 1), pairs.mismatched)
         (matching, drawn), mismatched = both.conditional[0].split(size), both.conditional[1]
         free = (None, None) if both.unconditional is None else both.unconditional.split(size)
-        contrast = (both.seen[:size], both.heard[:size]) if both.seen is not None and both.heard is not None else ()
-        return DiscriminatorOutput((matching, mismatched), free[0], *contrast), DiscriminatorOutput((drawn,), free[1])
+        contrast = None if both.contrast is None else (both.contrast[0][:size], both.contrast[1][:size])
+        return DiscriminatorOutput((matching, mismatched), free[0], contrast), DiscriminatorOutput((drawn,), free[1])
 
     def _generator_phase(self, pairs: Pairs, generated: GeneratorOutput) -> tuple[Tensor, Tensor]:
         config = self.config
         # The bare module: gradients of D are neither wanted nor, with several devices, exchanged.
         self.bare_discriminator.requires_grad_(False)
         with self.fabric.autocast():
-            judged = self.bare_discriminator(augment(generated.image, config.diffaugment), pairs.embedding)
+            judged: DiscriminatorOutput = self.bare_discriminator(
+                augment(generated.image, config.diffaugment), pairs.embedding
+            )
         self.bare_discriminator.requires_grad_(True)
         kl = kl_divergence(generated.mu, generated.logvar)
         loss = generator_loss(judged.conditional[0], config.loss)
@@ -158,10 +160,8 @@ class Trainer:
             loss = loss + self.bare_discriminator.unconditional_weight * generator_loss(
                 judged.unconditional, config.loss
             )
-        if judged.seen is not None and judged.heard is not None:
-            loss = loss + self.bare_discriminator.contrast_weight * contrastive_loss(
-                judged.seen, judged.heard, pairs.species
-            )
+        if judged.contrast is not None:
+            loss = loss + self.bare_discriminator.contrast_weight * contrastive_loss(*judged.contrast, pairs.species)
         self.optimizer_g.zero_grad()
         self.fabric.backward(loss + config.kl_weight * kl)
         self.optimizer_g.step()

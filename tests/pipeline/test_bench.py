@@ -25,7 +25,7 @@ def test_losses_of_50_steps_are_those_of_plain_code(recipe: dict[str, object]) -
     for precision, tolerance in (("32-true", 0.02), ("bf16-mixed", 0.05)):
         fast = _losses(Trainer, recipe, precision)
         # Step by step as long as rounding is small, then in the mean.
-        assert torch.allclose(fast[:5], plain[:5], atol=tolerance), precision
+        assert torch.allclose(fast[:5], plain[:5], atol=tolerance, rtol=0.01), precision
         assert torch.allclose(fast.mean(0), plain.mean(0), rtol=tolerance), precision
 
 
