@@ -27,12 +27,16 @@ def test_links_lead_to_files(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_name_stages_and_parameters_that_exist(page: Path) -> None:
-    for line in "".join(blocks(page, "console") + blocks(page, "sh")).splitlines():
+    lines = "".join(blocks(page, "console") + blocks(page, "sh")).replace("\\\n", " ").splitlines()
+    for line in lines:
         words = shlex.split(line, comments=True)
         if "pipeline" in words and words[words.index("pipeline") - 1] == "-m":
             assert words[words.index("pipeline") + 1] in cli.STAGES, line
         overrides = [words[place + 1] for place, word in enumerate(words) if word == "-S"]
-        params.load("sample", [each for each in overrides if not each.startswith("preset=")])
+        presets = [each.removeprefix("preset=") for each in overrides if each.startswith("preset=")]
+        known = presets[0] if presets and (PROJECT / "presets" / f"{presets[0]}.yaml").exists() else "sample"
+        values = [each.removeprefix(f"presets/{known}.yaml:") for each in overrides if not each.startswith("preset=")]
+        params.load(known, values)
 
 
 def test_parts_of_the_shards_are_joined_as_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
