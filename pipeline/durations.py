@@ -23,9 +23,10 @@ def recorded(command: str, preset: str) -> Iterator[None]:
     A run by hand may try other parameters, and one that finds a checkpoint may do only the rest: neither counts.
     """
     stage = os.environ.get("DVC_STAGE")
-    resumed = any(Paths.checkpoints(command, "").glob("*"))
+    before = [each for each in Paths.checkpoints(command, "").glob("*") if each.is_dir()]
     start = time.monotonic()
     yield
+    resumed = not all(checkpoint.exists() for checkpoint in before)  # a stage removes its own, and no other's
     if stage and not resumed:
         known = _read()
         known.setdefault(preset, {})[stage] = round(time.monotonic() - start, 1)

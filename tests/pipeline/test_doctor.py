@@ -164,20 +164,23 @@ def test_while_dvc_runs_it_says_so(chain: Repo, monkeypatch: pytest.MonkeyPatch)
     assert found("dvc repro").verdict == "note"
 
 
-@pytest.mark.parametrize("case", ["by hand", "failed", "resumed", "whole"])
+@pytest.mark.parametrize("case", ["by hand", "failed", "resumed", "beside another", "whole"])
 def test_only_whole_runs_by_dvc_are_timed(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     if case != "by hand":
         monkeypatch.setenv("DVC_STAGE", "shard@64")
-    if case == "resumed":
-        (tmp_path / "checkpoints" / "shard" / "0123456789abcdef").mkdir(parents=True)
+    checkpoint = tmp_path / "checkpoints" / "shard" / "0123456789abcdef"
+    if case in ("resumed", "beside another"):
+        checkpoint.mkdir(parents=True)
     try:
         with durations.recorded("shard", "sample"):
             if case == "failed":
                 raise UserError("no")
+            if case == "resumed":  # a stage forgets its own checkpoint when it has ended well
+                checkpoint.rmdir()
     except UserError:
         pass
-    assert list(durations.of_stages("sample")) == (["shard@64"] if case == "whole" else [])
+    assert list(durations.of_stages("sample")) == (["shard@64"] if case in ("beside another", "whole") else [])
     assert durations.of_stages("cub") == {}
 
 
