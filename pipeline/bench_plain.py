@@ -44,9 +44,7 @@ class PlainTrainer(Trainer):
         matching: DiscriminatorOutput = self.discriminator(image, pairs.embedding)
         mismatched: DiscriminatorOutput = self.discriminator(image, pairs.mismatched)
         real = DiscriminatorOutput(
-            (*matching.conditional, *mismatched.conditional),
-            matching.unconditional,
-            matching.contrast,
+            (*matching.conditional, *mismatched.conditional), matching.unconditional, matching.contrast
         )
         return real, self.discriminator(drawn, pairs.embedding)
 

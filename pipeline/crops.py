@@ -86,13 +86,18 @@ def cut_crops(
 
 def load_usable_crops(archive: Path, pictures: Sequence[Picture], size: int) -> tuple[list[Picture], Pixels]:
     """Like `load_crops`, but leaves out pictures that cannot be read or show no bird: those kept, and their crops."""
+    kept: list[Picture] = []
+    crops = np.empty((len(pictures), size, size, 3), np.uint8)
     with open_tar(archive) as images:
         parts = parallel(Cutter(size, "padded").cut_usable, chunked(sources(images, pictures)))
-        cut = [crop for part in parts for crop in part]
-    kept = [(picture, crop) for picture, crop in zip(pictures, cut, strict=True) if crop is not None]
+        tracked = console.track((crop for part in parts for crop in part), "crops", total=len(pictures))
+        for picture, crop in zip(pictures, tracked, strict=True):
+            if crop is not None:
+                crops[len(kept)] = crop
+                kept.append(picture)
     if not kept:
         raise UserError(f"{archive}: none of {len(pictures)} pictures can be read: fetch the archive again")
-    return [picture for picture, _ in kept], np.stack([crop for _, crop in kept])
+    return kept, crops[: len(kept)]
 
 
 @dataclass(frozen=True)
