@@ -86,7 +86,7 @@ def measure(params: "Params", seconds: float) -> Report:
         console.info(f"Stage {'I' * stage}: sharding and loading")
         with tempfile.TemporaryDirectory(prefix="stackgan-") as folder:
             sharding[name] = measure_sharding(Path(folder), size, params)
-            rates[name] = measure_loader(Path(folder), size, _batch_size(stage, params), params, seconds)
+            rates[name] = measure_loader(Path(folder), size, _batch_size(stage, params), params, machine, seconds)
     return Report(str(machine.device), torch.get_num_threads(), precision, peak, training, rates, sharding)
 
 

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from lightning_fabric import Fabric
 from PIL import Image
 
 from pipeline import embeddings
 from pipeline.archives import open_tar
 from pipeline.crops import Cutter, sources
 from pipeline.cub import image_member
+from pipeline.devices import loading_processes
 from pipeline.files import write_json
 from pipeline.manifest import Picture
 from pipeline.shard import Entry, Packer, Shard
@@ -83,7 +85,9 @@ def measure_sharding(folder: Path, size: int, params: "Params") -> Sharding:
     return Sharding(done / sum(whole for whole, _ in times), done / sum(bare for _, bare in times))
 
 
-def measure_loader(folder: Path, size: int, batch_size: int, params: "Params", seconds: float) -> float:
+def measure_loader(
+    folder: Path, size: int, batch_size: int, params: "Params", machine: Fabric, seconds: float
+) -> float:
     """images/s from shards as `measure_sharding` leaves them, after the first epoch."""
     batches = loader(
         folder,
@@ -93,7 +97,8 @@ def measure_loader(folder: Path, size: int, batch_size: int, params: "Params", s
         seed=params.seed,
         transform=params.transform,
         captions=params.captions_per_sample,
-        workers=params.runtime.workers,
+        workers=loading_processes(params.runtime, machine),
+        pin=machine.device.type == "cuda",
     )
     epoch, pictures, start = 0, 0, time.perf_counter()
     while epoch < 2 or time.perf_counter() - start < seconds:

@@ -19,6 +19,8 @@ from stackgan.errors import UserError
 if TYPE_CHECKING:
     from pipeline.params import RuntimeConfig
 
+LOADERS = 4  # processes that load pictures for one GPU, where there are cores for them
+
 
 def fabric(runtime: "RuntimeConfig") -> Fabric:
     """A launched `Fabric` of `runtime.nodes` × `runtime.devices` processes, or of those that torchrun or srun started.
@@ -42,7 +44,18 @@ def fabric(runtime: "RuntimeConfig") -> Fabric:
         precision="bf16-mixed" if bfloat16 else "32-true",
     )
     result.launch()
+    # All batches have one shape, so that trying the convolutions' algorithms once pays.
+    torch.backends.cudnn.benchmark = True
     return result
+
+
+def loading_processes(runtime: "RuntimeConfig", machine: Fabric) -> int:
+    """Processes that load pictures for one device. A CPU that trains has no core to spare for any; a GPU needs few,
+    since pictures stay decoded in memory, but it must not wait for them."""
+    if runtime.workers != "auto":
+        return runtime.workers
+    spare = (os.cpu_count() or 1) // runtime.devices - 1
+    return min(LOADERS, spare) if machine.device.type == "cuda" else 0
 
 
 def _ddp(environment: ClusterEnvironment | None) -> DDPStrategy:

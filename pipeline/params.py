@@ -44,7 +44,7 @@ class RuntimeConfig(Strict):
     shards: Annotated[str, Field(pattern=r"^[a-z0-9]+://")] | None
     shards_room: float = Field(gt=0, description="gigabytes of disk for the shards of a URL")
     precision: Literal["auto", "float32", "bfloat16"]
-    workers: int = Field(ge=0, description="processes that load pictures; 0 loads in the training process")
+    workers: Annotated[StrictInt, Field(ge=0)] | Literal["auto"]
     checkpoint_seconds: float = Field(ge=0, description="least time between two checkpoints")
 
 

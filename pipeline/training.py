@@ -14,7 +14,7 @@ from torch import Tensor
 from pipeline import console
 from pipeline.album import Album, choose_captions, choose_probes, snapshot_epochs
 from pipeline.checkpoints import Checkpoints, fingerprint
-from pipeline.devices import fabric
+from pipeline.devices import fabric, loading_processes
 from pipeline.display import Display
 from pipeline.files import atomic_folder, atomic_write, write_json
 from pipeline.paths import Paths
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pipeline.params import Params
 
 AGREE_EVERY = 10  # steps; how often processes tell each other whether one was asked to stop
-FORMAT = 3  # raise it when equal params and data make other weights
+FORMAT = 4  # raise it when equal params and data make other weights
 _DATA_PARAMS = ("seed", "transform", "captions_per_sample")
 _PANELS = {
     "Losses": ("loss_d", "loss_g"),
@@ -204,7 +204,8 @@ def _loader(shards: Path, size: int, params: "Params", stage: StageConfig, machi
         seed=params.seed,
         transform=params.transform,
         captions=params.captions_per_sample,
-        workers=params.runtime.workers,
+        workers=loading_processes(params.runtime, machine),
+        pin=machine.device.type == "cuda",
         rank=machine.global_rank,
         world=machine.world_size,
     )

@@ -23,13 +23,15 @@ def augment(image: Tensor, names: Sequence[str]) -> Tensor:
 
 def _translation(image: Tensor) -> Tensor:
     """Shift by up to 1/8 of the side in both directions, gray moving in."""
-    batch, _, size, _ = image.shape
+    batch, channels, size, _ = image.shape
     most = round(size * _SHIFT)
-    # Numbers on the CPU, so that pictures are moved as whole rows and no device is waited for.
-    tops, lefts = torch.randint(0, 2 * most + 1, (2, batch), device="cpu").tolist()
-    wider = F.pad(image, [most] * 4).permute(0, 2, 3, 1).unbind()
-    moved = [picture[y : y + size, x : x + size] for picture, y, x in zip(wider, tops, lefts, strict=True)]
-    return torch.stack(moved).permute(0, 3, 1, 2)
+    top_left = torch.randint(0, 2 * most + 1, (2, batch, 1), device=image.device)
+    rows, columns = top_left + torch.arange(size, device=image.device)
+    # One gather of whole pixels: a few large kernels, forwards and backwards, where slices would be hundreds.
+    pixels = F.pad(image, [most] * 4).permute(0, 2, 3, 1).flatten(1, 2)
+    places = (rows[:, :, None] * (size + 2 * most) + columns[:, None, :]).flatten(1)
+    moved: Tensor = pixels.gather(1, places[:, :, None].expand(-1, -1, channels))
+    return moved.view(batch, size, size, channels).permute(0, 3, 1, 2)
 
 
 def _cutout(image: Tensor) -> Tensor:

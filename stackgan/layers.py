@@ -100,32 +100,48 @@ class ConditioningAugmentation(nn.Module):
 
 
 class UpBlock(nn.Module):
-    """[B, I, H, W] → [B, O, 2H, 2W]: nearest enlargement, 3×3 convolution, batch norm, ReLU."""
+    """[B, I, H, W] → [B, O, 2H, 2W]: nearest enlargement, 3×3 convolution, batch norm, ReLU.
+
+    With `c_dim` > 0 the batch norm is conditional (de Vries et al. 2017): each of its channels is scaled and shifted as
+    the caption's c [B, c_dim] says, so that a caption speaks at every size and not through the first layer alone.
+    """
 
     # Below this height the folded kernel costs more to compute than it saves.
     FOLD_FROM = 8
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, c_dim: int = 0) -> None:
         super().__init__()
         self.conv = conv3x3(inputs, outputs)
         self.norm = nn.BatchNorm2d(outputs)
+        self.modulate = nn.Linear(c_dim, 2 * outputs) if c_dim else None
+        self.register_buffer("_taps", fold_taps(), persistent=False)
+        self._taps: Tensor
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.norm(self._enlarge(x)))
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        x = self.norm(self._enlarge(x))
+        if self.modulate is not None:
+            scale, shift = self.modulate(c)[:, :, None, None].chunk(2, dim=1)
+            x = torch.addcmul(shift, x, 1.0 + scale)
+        return F.relu(x)
 
     def _enlarge(self, x: Tensor) -> Tensor:
         if x.shape[-1] < self.FOLD_FROM:
             enlarged: Tensor = self.conv(F.interpolate(x, scale_factor=2.0))
             return enlarged
-        return F.conv_transpose2d(x, fold(self.conv.weight), stride=2, padding=1)
+        return F.conv_transpose2d(x, fold(self.conv.weight, self._taps), stride=2, padding=1)
 
 
-def fold(weight: Tensor) -> Tensor:
+def fold_taps() -> Tensor:
+    """[16, 9]: which taps of a 3×3 kernel add up to each tap of the 4×4 kernel that `fold` makes of it."""
+    side = torch.tensor([[0.0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])
+    return torch.kron(side, side)
+
+
+def fold(weight: Tensor, taps: Tensor) -> Tensor:
     """3×3 kernel [O, I, 3, 3] → the kernel [I, O, 4, 4] of the transposed convolution (stride 2, padding 1) that equals
     nearest ×2 enlargement and then `weight`. It touches 4 inputs per output where those two touch 9."""
-    side = weight.new_tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])
     by_tap = weight.permute(2, 3, 1, 0).flatten(2).flatten(0, 1)
-    folded = torch.kron(side, side) @ by_tap
+    folded = taps.to(weight.dtype) @ by_tap
     return folded.view(4, 4, *weight.shape[1::-1]).permute(2, 3, 0, 1)
 
 
@@ -172,7 +188,8 @@ class JointConv(nn.Conv2d):
 def _taps_inside(side: int, like: Tensor) -> Tensor:
     """[side, 3]: 1 where a tap of a 3×3 kernel at a place falls inside the map, 0 where it falls on the padding."""
     inside = like.new_ones(side, 3)
-    inside[0, 0] = inside[-1, 2] = 0
+    inside[0, 0].zero_()
+    inside[-1, 2].zero_()
     return inside
 
 
@@ -225,7 +242,7 @@ class SpectralNorm(nn.Module):
         self._v: Tensor
 
     def forward(self, weight: Tensor) -> Tensor:
-        # New vectors instead of changed ones: a backward pass may still need the old. `mv` stays float32 in autocast.
+        # `mv` stays float32 in autocast. What a backward pass may still need is never one of the two kept vectors.
         with torch.no_grad():
             rows, one = _rows(weight), weight[:1]
             u = self._u
@@ -236,7 +253,8 @@ class SpectralNorm(nn.Module):
             v /= sigma
             sigma /= self.GAIN
             if self.training:
-                self._u, self._v = u, _unrows(v, one).flatten()
+                self._u.copy_(u)
+                self._v.copy_(_unrows(v, one).flatten())
         normal: Tensor = _Normalise.apply(weight, u / self.GAIN, v, sigma)
         return normal
 

@@ -11,6 +11,7 @@ Within a rank its workers slice by batch, so that all of the above still holds.
 
 import hashlib
 import random
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -30,6 +31,7 @@ from stackgan.transforms import Transform
 
 SHUFFLE_BUFFER = 16_384  # samples; more than CUB-200-2011 has, so that every epoch is a true permutation
 CACHE_BYTES = 1 << 30  # raw shards up to this size stay in memory between epochs
+GRACE_SECONDS = 2  # that a process which loads lives on after SIGTERM
 DECODED_BYTES = 1 << 30  # and so many bytes of decoded samples, in each process that decodes
 
 
@@ -73,16 +75,19 @@ def loader(
     transform: str = "crop-flip",
     captions: int = 1,
     workers: int = 0,
+    pin: bool = False,
     rank: int = 0,
     world: int = 1,
 ) -> "Loader":
     """Batches of `batch_size` samples for one of `world` ranks, shuffled anew every epoch; see `Loader`.
 
     `transform` is one of `stackgan.transforms.NAMES`. An embedding is that of a random caption, or the mean of
-    `captions` random ones. A split with less than one batch for every rank is a `UserError`.
+    `captions` random ones. `pin` puts batches into page-locked memory, from where they reach a GPU without its being
+    waited for. A split with less than one batch for every rank is a `UserError`.
     """
     shards = Shards.find(folder, split)
-    result = Loader(shards, batch_size, Decoder(Transform(transform, size), captions, seed), workers, rank, world)
+    decoder = Decoder(Transform(transform, size), captions, seed)
+    result = Loader(shards, batch_size, decoder, workers, pin=pin, rank=rank, world=world)
     if not len(result):
         raise UserError(
             f"{folder}: {shards.samples} {split} pictures do not make a batch of {batch_size} for each of {world} "
@@ -99,7 +104,7 @@ class Loader:
     """
 
     def __init__(
-        self, shards: Shards, batch_size: int, decoder: "Decoder", workers: int, rank: int, world: int
+        self, shards: Shards, batch_size: int, decoder: "Decoder", workers: int, *, pin: bool, rank: int, world: int
     ) -> None:
         by_shard = shards.bytes > CACHE_BYTES and len(shards.paths) >= world
         fewest = sum(sorted(shards.counts)[: len(shards.paths) // world]) if by_shard else shards.samples // world
@@ -119,6 +124,8 @@ class Loader:
             batch_size=None,
             num_workers=workers,
             persistent_workers=workers > 0,
+            pin_memory=pin,
+            worker_init_fn=_outlast_the_training,
             generator=torch.Generator(),  # else each epoch would draw from the global one, that of the training
         )
 
@@ -267,6 +274,15 @@ class Decode:
     def __call__(self, groups: Iterable[list[Raw]]) -> Iterator[Batch]:
         epoch = int(self.position[0])
         return (self.decoder.batch(group, epoch) for group in groups)
+
+
+def _outlast_the_training(worker: int) -> None:
+    """Ctrl-C and a scheduler's SIGTERM reach all processes at once, but until it stops the training needs its batches.
+
+    SIGTERM is also how Python itself ends what is left of its processes; so it is obeyed, a little later.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE_SECONDS))
 
 
 def _channels_first(image: Pixels) -> Tensor:

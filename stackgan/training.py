@@ -2,11 +2,11 @@
 
 All randomness of a step comes from (seed, step, rank), so a run that is stopped after any step and resumed from its
 state goes on exactly as if it had not been. Nothing in a step waits for the device: figures are summed there and read
-now and then.
+now and then. So a single GPU records the step once and starts it whole from then on.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -29,6 +29,7 @@ from stackgan.losses import (
 )
 from stackgan.networks import Discriminator, DiscriminatorOutput, Generator, GeneratorOutput
 from stackgan.reader import Batch
+from stackgan.recorded import Recorded
 
 STATISTICS = ("loss_d", "loss_g", "kl", "sigma", "d_real", "d_generated", "d_mismatched")
 
@@ -74,28 +75,44 @@ class Trainer:
         self.optimizer_d: Any = fabric.setup_optimizers(
             _adam(discriminator.parameters(), config.lr_d, config)
             if config.optimizer_d == "adam"
-            else torch.optim.SGD(discriminator.parameters(), config.lr_d)
+            else torch.optim.SGD(discriminator.parameters(), config.lr_d, fused=True)
         )
+        # Several GPUs exchange gradients within the step, which a recording does not take in.
+        recorded = fabric.device.type == "cuda" and fabric.world_size == 1
+        self._update: Callable[..., None] = Recorded(self._phases, fabric.device) if recorded else self._phases
+        # What a recorded step reads, it reads on the device; its own number too.
+        self._rates = torch.tensor([config.lr_g, config.lr_d], device=fabric.device) if recorded else None
+        self._step = torch.zeros((), dtype=torch.int64, device=fabric.device)
         self._sums = torch.zeros(len(STATISTICS), device=fabric.device)
         self._counts = torch.zeros(len(STATISTICS), device=fabric.device)
         self._bad_step = torch.full((), -1, dtype=torch.int64, device=fabric.device)
+        self.set_learning_rates(1.0)
 
     def set_learning_rates(self, factor: float) -> None:
-        for optimizer, rate in ((self.optimizer_g, self.config.lr_g), (self.optimizer_d, self.config.lr_d)):
+        rates: list[Any] = [self.config.lr_g * factor, self.config.lr_d * factor]
+        if self._rates is not None:
+            self._rates.copy_(torch.tensor(rates))
+            rates = [*self._rates]
+        for optimizer, rate in zip((self.optimizer_g, self.optimizer_d), rates, strict=True):
             for group in optimizer.param_groups:
-                group["lr"] = rate * factor
+                group["lr"] = rate
 
     def step(self, batch: Batch) -> None:
         """One update of D, then one of G on the same generated pictures, then of the average."""
         self.steps += 1
         torch.manual_seed(_hash(self.seed, self.steps, self.fabric.global_rank))
-        pairs = self._pairs(batch)
+        self._step.fill_(self.steps)
+        self._update(*batch[:3])
+        self.ema.update(self.bare_generator, self.steps)
+
+    def _phases(self, *batch: Tensor) -> None:
+        """All of a step but the average, whose pull changes from step to step. Image, embedding, species of `Batch`."""
+        pairs = self._pairs(*batch)
         noise = torch.randn(len(pairs.image), self.bare_generator.z_dim, device=self.fabric.device)
         generated: GeneratorOutput = self.generator(pairs.embedding, noise)
 
         loss_d, real, fake = self._discriminator_phase(pairs, generated.image.detach())
         loss_g, kl = self._generator_phase(pairs, generated)
-        self.ema.update(self.bare_generator, self.steps)
 
         valid = pairs.valid.float()
         with torch.no_grad():
@@ -105,8 +122,8 @@ class Trainer:
             means = [loss_d, loss_g, kl, sigma, probability[0].mean(), probability[2].mean()]
             self._accumulate(torch.stack([*means, mismatched]), valid.sum())
 
-    def _pairs(self, batch: Batch) -> Pairs:
-        image, embedding, species = (self.fabric.to_device(tensor) for tensor in batch[:3])
+    def _pairs(self, *batch: Tensor) -> Pairs:
+        image, embedding, species = (self.fabric.to_device(tensor) for tensor in batch)
         other = mismatch(species, self.config.mismatched)
         return Pairs(to_unit(image), embedding, embedding[other.indices], other.valid, species)
 
@@ -173,7 +190,7 @@ class Trainer:
         self._counts[:-1] += 1
         self._counts[-1] += mismatched
         diverged = (self._bad_step < 0) & ~values.isfinite().all()
-        self._bad_step = torch.where(diverged, self.steps, self._bad_step)
+        self._bad_step.copy_(torch.where(diverged, self._step, self._bad_step))
 
     def check(self) -> None:
         """Raise a `UserError` if a figure of any step so far was not finite. Waits for the device."""
@@ -233,7 +250,9 @@ def to_unit(image: Tensor) -> Tensor:
 
 
 def _adam(parameters: Iterable[nn.Parameter], lr: float, config: TrainingConfig) -> torch.optim.Adam:
-    return torch.optim.Adam(parameters, lr, betas=(config.beta1, config.beta2), fused=True)
+    trained = list(parameters)
+    on_gpu = trained[0].device.type == "cuda"
+    return torch.optim.Adam(trained, lr, betas=(config.beta1, config.beta2), fused=True, capturable=on_gpu)
 
 
 def _hash(*numbers: int) -> int:

@@ -1,9 +1,13 @@
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
+import torch
+from lightning_fabric import Fabric
 
 from pipeline import params
-from pipeline.devices import _cpu_profits, fabric, single_device
+from pipeline.devices import _cpu_profits, fabric, loading_processes, single_device
 from pipeline.params import RuntimeConfig
 from stackgan.errors import UserError
 
@@ -44,6 +48,19 @@ def test_a_launch_that_cannot_work_is_refused(
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=message):
         fabric(params.load(overrides=["runtime.device=cpu", wanted]).runtime)
+
+
+@pytest.mark.parametrize(
+    ("device", "cores", "override", "expected"),
+    [("cpu", 16, "auto", 0), ("cuda", 16, "auto", 4), ("cuda", 2, "auto", 1), ("cuda", 1, "auto", 0), ("cpu", 2, 3, 3)],
+)
+def test_a_gpu_gets_processes_that_load_and_a_cpu_gets_none(
+    device: str, cores: int, override: str | int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    runtime = params.load(overrides=[f"runtime.workers={override}"]).runtime
+    machine = cast("Fabric", SimpleNamespace(device=torch.device(device)))
+    assert loading_processes(runtime, machine) == expected
 
 
 @pytest.mark.parametrize("where", [fabric, single_device])

@@ -10,6 +10,7 @@ OURS: dict[str, Any] = {
     "z_dim": 8,
     "c_dim": 8,
     "conditioning": "linear",
+    "conditional_norm": True,
     "residual_blocks": 1,
     "stage1_skip": True,
     "spectral_norm": True,
@@ -31,6 +32,7 @@ OURS: dict[str, Any] = {
 }
 PAPER = OURS | {
     "conditioning": "relu",
+    "conditional_norm": False,
     "residual_blocks": 4,
     "stage1_skip": False,
     "spectral_norm": False,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from stackgan.layers import JointConv, SpectralNorm, UpBlock, fold, initialise, normalised
+from stackgan.layers import JointConv, SpectralNorm, UpBlock, fold, fold_taps, initialise, normalised
 from stackgan.networks import Discriminator, Stage1Generator, Stage2Generator
 from tests.stackgan.recipes import OURS, PAPER, PAPER_WIDTHS, network
 
@@ -27,6 +27,22 @@ def test_shapes_and_ranges(recipe: dict[str, object]) -> None:
         judged = Discriminator(config, T, size)(output.image, embedding, embedding.flip(0))
         assert [logits.shape for logits in judged.conditional] == [(2,), (2,)]
         assert (judged.unconditional is None) == (config.unconditional_weight == 0)
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_conditional_norm_lets_a_caption_speak_on_the_way_up(stage: int) -> None:
+    """With an entrance that is deaf to captions they count through the conditional norm alone."""
+    differences = []
+    for conditional in (True, False):
+        config = network(OURS | {"conditional_norm": conditional, "stage1_skip": False, "gf_dim": 16})
+        stage1 = Stage1Generator(config, T)
+        generator = stage1 if stage == 1 else Stage2Generator(config, T, stage1)
+        entrance = generator.project if isinstance(generator, Stage1Generator) else generator.residual
+        entrance.register_forward_hook(lambda module, inputs, output: torch.ones_like(output))
+        image = generator.eval()(torch.randn(2, T), torch.zeros(2, config.z_dim)).image
+        differences.append(float((image[0] - image[1]).detach().abs().max()))
+    assert differences[0] > 0
+    assert differences[1] == 0
 
 
 def test_parameters_of_the_paper_setting() -> None:
@@ -114,7 +130,7 @@ def test_an_untrained_stage2_with_skip_draws_stage1s_picture() -> None:
 def test_the_folded_kernel_equals_enlargement_and_convolution() -> None:
     block, x = UpBlock(5, 3), torch.randn(2, 5, 6, 6)
     plain = block.conv(nn.functional.interpolate(x, scale_factor=2.0))
-    folded = nn.functional.conv_transpose2d(x, fold(block.conv.weight), stride=2, padding=1)
+    folded = nn.functional.conv_transpose2d(x, fold(block.conv.weight, fold_taps()), stride=2, padding=1)
     assert torch.allclose(plain, folded, atol=1e-6)
 
 

@@ -1,10 +1,12 @@
 import json
+import signal
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -74,6 +76,19 @@ def test_batches_are_the_same_for_any_number_of_workers(folder: Path, workers: i
     alone, together = load(folder, captions=2), load(folder, captions=2, workers=workers)
     for number in (0, 1, 5):
         assert_equal(epoch(together, number), epoch(alone, number))
+
+
+def test_signals_to_all_processes_leave_the_workers_to_the_training(folder: Path) -> None:
+    """As Ctrl-C and a scheduler send them: the training ends its step and saves, so it still needs its batches."""
+    before = set(psutil.Process().children())
+    batches = load(folder, workers=2)
+    found = iter(batches)
+    first = next(found)
+    for worker in set(psutil.Process().children()) - before:
+        worker.send_signal(signal.SIGINT)
+        worker.send_signal(signal.SIGTERM)
+    assert_equal([first, *found], epoch(load(folder), 0))
+    del batches, found  # or the workers would be missed by a later test
 
 
 @pytest.mark.parametrize("world", [2, 3])
@@ -196,10 +211,14 @@ def damage(folder: Path, member: bytes, content: bytes) -> None:
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize(
-    ("member", "content"),
-    [(b"000012.jpg", b"\0" * 64), (b"000012.npy", b"\x93NUMPY\x01\0v\0{'descr': '|O'"), (b"000012.json", b"]")],
+    ("member", "content", "workers"),
+    [
+        (b"000012.jpg", b"\0" * 64, 0),
+        (b"000012.npy", b"\x93NUMPY\x01\0v\0{'descr': '|O'", 0),
+        (b"000012.json", b"]", 0),
+        (b"000012.json", b"]", 1),  # once: after an error torch waits five seconds for each process
+    ],
 )
 def test_a_damaged_sample_is_named(folder: Path, member: bytes, content: bytes, workers: int) -> None:
     damage(folder, member, content)
