@@ -20,7 +20,7 @@ from pipeline.files import atomic_folder, require, write_json
 from pipeline.manifest import Picture
 from pipeline.paths import Paths
 from stackgan.classifier import FRAME, STAGE1_SIZE, Classifier, Network, ask, centre, resize
-from stackgan.classifier_training import RECOLOUR, ClassifierTraining
+from stackgan.classifier_training import JUDGE_VIEWS, PROBE_VIEWS, ClassifierTraining, Views
 from stackgan.errors import UserError
 from stackgan.judge import SPECIES, Judge, JudgeCard, choose_held_out
 from stackgan.judge_config import JudgeConfig
@@ -30,8 +30,7 @@ from stackgan.probe import PartReader, Probe, ProbeCard, hold_out_species, parts
 if TYPE_CHECKING:
     from pipeline.params import Params
 
-FORMAT = 1  # raise it when the same params and data make another judge
-PROBE_RECOLOUR = 0.1  # a probe of colours must not be taught that colours do not matter
+FORMAT = 2  # raise it when the same params and data make another judge
 PROBE_PATIENCE = 2  # it finds parts by itself, which takes it so many times the judge's epochs
 
 
@@ -71,14 +70,14 @@ class Trainer:
         self._checkpoints: list[Checkpoints] = []
 
     def fit(
-        self, name: str, network: Network, crops: Tensor, targets: Targets, recolour: float, patience: int = 1
+        self, name: str, network: Network, crops: Tensor, targets: Targets, views: Views, patience: int = 1
     ) -> None:
         """Train `network`, which ends in the averaged weights; `targets` are int64 [N] for each question.
 
         It takes `patience` times as many epochs as the judge is given.
         """
         config = self.config.model_copy(update={"epochs": patience * self.config.epochs})
-        training = ClassifierTraining(network.to(self.device), crops, targets, config, recolour)
+        training = ClassifierTraining(network.to(self.device), crops, targets, config, views)
         checkpoints = Checkpoints(name, self._identity, self._seconds)
         self._checkpoints.append(checkpoints)
         checkpoints.claim()
@@ -104,7 +103,7 @@ def train_judge(trainer: Trainer, pictures: list[Picture], images: Tensor) -> Ju
     held_out = choose_held_out([picture.name for picture in pictures], species, trainer.config.held_out)
     torch.manual_seed(trainer.config.seed)
     classifier = Classifier(trainer.config.size, trainer.config.width, {SPECIES: len(species_ids)})
-    trainer.fit("judge", classifier, images[~held_out], {SPECIES: columns[~held_out]}, RECOLOUR)
+    trainer.fit("judge", classifier, images[~held_out], {SPECIES: columns[~held_out]}, JUDGE_VIEWS)
     unseen, truth = centre(images[held_out]), columns[held_out]
     logits = ask(classifier, unseen).logits[SPECIES]
     coarse = ask(classifier, shrink(unseen)).logits[SPECIES]
@@ -130,7 +129,7 @@ def train_probe(trainer: Trainer, pictures: list[Picture], images: Tensor, parts
     learnt = {part: target[~held_out] for part, target in targets.items()}
     torch.manual_seed(trainer.config.seed)
     reader = PartReader(trainer.config.size, trainer.config.width, parts, len(colours))
-    trainer.fit("probe", reader, images[~held_out], learnt, PROBE_RECOLOUR, PROBE_PATIENCE)
+    trainer.fit("probe", reader, images[~held_out], learnt, PROBE_VIEWS, PROBE_PATIENCE)
     logits = ask(reader, centre(images[held_out])).logits
     accuracies = {part: accuracy(logits[part], target[held_out]) for part, target in targets.items()}
     return Probe(reader, ProbeCard(trainer.config.size, trainer.config.width, parts, colours, accuracies))

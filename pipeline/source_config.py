@@ -24,13 +24,14 @@ class Archive(Strict):
 class FlockSource(Strict):
     """Birds drawn by `pipeline.flock`: `species` × `pictures` of them, the same bytes for the same seed.
 
-    `poses` alike: each form in its usual pose, looking right; many: in all its poses, to both sides.
+    `scenes` studio: birds of the perching forms on a bar before a plain backdrop, all looking right; wild: all forms in
+    all their poses, to both sides, in landscapes.
     """
 
     kind: Literal["flock"]
     species: Annotated[int, Field(ge=8, le=200)]
     pictures: Annotated[int, Field(ge=1, le=1000)]
-    poses: Literal["alike", "many"]
+    scenes: Literal["studio", "wild"]
     seed: Annotated[int, Field(ge=0)]
 
     @property

@@ -3,23 +3,40 @@
 import copy
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stackgan.classifier import FRAME, Network, normalise
+from stackgan.classifier import FRAME, Network, normalise, resize
 from stackgan.judge_config import JudgeConfig
 
 WARM_UP = 0.1  # share of the steps in which the learning rate rises; from there half a cosine, down to 0
 WEIGHT_DECAY = 0.05
 SMOOTHING = 0.1
 AVERAGING = 0.99  # decay per step of the averaged weights; less in the first steps
-RECOLOUR = 0.3  # of a judge: colours in photographs depend on the light
 ZOOM = 0.3  # natural logarithm of how much closer a view may be than the frame of a picture
 TURN = 0.17  # radians
+COARSE = 0.35  # least share of the pixels' number along a side that a roughened view keeps
+NOISE = 0.15  # largest standard deviation of a roughened view's noise
 HIDDEN = 0.25  # side of the grey square that hides a part of every other picture, over the picture's
+
+
+@dataclass(frozen=True)
+class Views:
+    """How a picture differs each time it is learnt from: `recolour` is the share by which brightness, contrast and
+    saturation go up and down at most; `rough` makes half of all coarse and noisy too, like those of a young generator.
+    """
+
+    recolour: float
+    rough: bool = False
+
+
+JUDGE_VIEWS = Views(recolour=0.3)  # colours in photographs depend on the light
+# A probe must not be taught that colours do not matter, and has to find the parts of clumsily drawn birds too.
+PROBE_VIEWS = Views(recolour=0.1, rough=True)
 
 
 class ClassifierTraining:
@@ -27,7 +44,6 @@ class ClassifierTraining:
 
     Epoch e takes its order and its augmentation from (seed, e) alone, so that a resumed training ends in the same
     weights. `crops` are uint8 [N, 3, S, S] framed like the shards' crops, `targets` int64 [N] for each question.
-    `recolour` is the share by which brightness, contrast and saturation go up and down at most.
     """
 
     def __init__(
@@ -36,12 +52,12 @@ class ClassifierTraining:
         crops: Tensor,
         targets: Mapping[str, Tensor],
         config: JudgeConfig,
-        recolour: float = RECOLOUR,
+        views: Views,
     ) -> None:
         self.model = network
         self.average = copy.deepcopy(self.model)
         self.crops, self.targets, self.config = crops, targets, config
-        self.recolour = recolour
+        self.views = views
         self.device = next(network.parameters()).device
         self.epoch = self.step = 0
         decayed = [parameter for parameter in network.parameters() if parameter.ndim > 1]
@@ -63,7 +79,10 @@ class ClassifierTraining:
         return total / len(batches)
 
     def _train_step(self, batch: Tensor, generator: torch.Generator, steps: int) -> float:
-        images = augment(self.crops[batch].to(self.device), self.model.size, self.recolour, generator)
+        images = augment(self.crops[batch].to(self.device), self.model.size, self.views.recolour, generator)
+        if self.views.rough:
+            half = len(images) // 2
+            images = torch.cat([roughen(images[:half], generator), images[half:]])
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.lr * _cycle(self.step / steps)
         logits = self.model(normalise(images)).logits
@@ -117,6 +136,18 @@ def augment(crops: Tensor, size: int, recolour: float, generator: torch.Generato
     """
     views = _warp(crops.float() / 255, size, generator)
     return _hide(_recolour(views, recolour, generator), generator).clamp(0, 1)
+
+
+def roughen(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Pictures [B, 3, S, S] in [0, 1], all made as coarse as chance says, and each as noisy, in grains of two sizes."""
+    size = images.shape[-1]
+    fewer = round(size * float(torch.rand((), generator=generator) * (1 - COARSE) + COARSE))
+    images = resize(resize(images, fewer), size)
+    amount = _uniform(images, generator, 0, NOISE)[:, None, None, None]
+    for grain in (1, 3):
+        noise = torch.randn(len(images), 3, size // grain, size // grain, generator=generator).to(images.device)
+        images = images + amount * resize(noise, size)
+    return images.clamp(0, 1)
 
 
 def _uniform(like: Tensor, generator: torch.Generator, low: float, high: float) -> Tensor:

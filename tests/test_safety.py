@@ -64,7 +64,7 @@ WATCHED = {"shell", *(keyword for keyword, _ in REQUIRED.values())}
 
 
 def test_the_drawn_archives_pickle_nothing_but_lists(tmp_path: Path) -> None:
-    source = FlockSource(kind="flock", species=8, pictures=1, poses="many", seed=0)
+    source = FlockSource(kind="flock", species=8, pictures=1, scenes="wild", seed=0)
     images, captions = tmp_path / "images.tgz", tmp_path / "captions.zip"
     flock.pack(source, flock.draw(source, flock.entries(source), processes=1), images, captions)
     with zipfile.ZipFile(captions) as file:

@@ -44,11 +44,12 @@ class Bird:
     waterline: float
 
 
-def draw_bird(species: Species, pose: str, rng: random.Random) -> Bird:
-    """One individual of a species in a pose of its form, with small differences of its own."""
+def draw_bird(species: Species, pose: str, rng: random.Random, *, pitch: float | None = None) -> Bird:
+    """One individual of a species in a pose of its form, with small differences of its own; `pitch` (degrees) as given,
+    or by chance."""
     form = FORMS[species.form]
     colours = {part: _individual(PALETTE[word], rng) for part, word in species.colours.items()}
-    pitch = _pitch(form, pose, rng)
+    pitch = _pitch(form, pose, rng) if pitch is None else pitch
     depth = form.depth * rng.uniform(0.94, 1.06)
 
     def at(u: float, v: float) -> Point:

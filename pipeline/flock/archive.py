@@ -11,11 +11,12 @@ from itertools import chain
 from pathlib import Path
 
 from pipeline import cub_archives
-from pipeline.flock.picture import FlockPicture, Poses, draw_picture
-from pipeline.flock.species import Species, is_test, roster
+from pipeline.flock.picture import FlockPicture, Scenes, draw_picture
+from pipeline.flock.species import NOUNS, PERCHING_FORMS, Species, is_test, roster
 from pipeline.source_config import FlockSource
 from pipeline.workers import parallel
 
+FORMS_OF_SCENES: dict[Scenes, tuple[str, ...]] = {"studio": PERCHING_FORMS, "wild": tuple(NOUNS)}
 _CHUNK = 8  # pictures that are worth sending to another process
 README = """Drawn birds in the layout of CUB-200-2011
 =========================================
@@ -42,7 +43,7 @@ def entries(source: FlockSource) -> list[Entry]:
         for number, (species, index) in enumerate(
             (
                 (species, index)
-                for species in roster(source.species, source.seed)
+                for species in roster(source.species, source.seed, FORMS_OF_SCENES[source.scenes])
                 for index in range(1, source.pictures + 1)
             ),
             start=1,
@@ -54,7 +55,7 @@ def draw(source: FlockSource, flock: Sequence[Entry], processes: int | None = No
     """The pictures in order, drawn by a pool of processes (by default one per processor at hand)."""
     jobs = [flock[start : start + _CHUNK] for start in range(0, len(flock), _CHUNK)]
     processes = processes or len(os.sched_getaffinity(0))
-    yield from chain.from_iterable(parallel(Painter(source.seed, source.poses).draw, jobs, processes=processes))
+    yield from chain.from_iterable(parallel(Painter(source.seed, source.scenes).draw, jobs, processes=processes))
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,10 @@ class Painter:
     """Draws pictures of one flock; fit for another process."""
 
     seed: int
-    poses: Poses
+    scenes: Scenes
 
     def draw(self, flock: Sequence[Entry]) -> list[FlockPicture]:
-        return [draw_picture(entry.species, entry.index, self.seed, self.poses) for entry in flock]
+        return [draw_picture(entry.species, entry.index, self.seed, self.scenes) for entry in flock]
 
 
 def pack(source: FlockSource, pictures: Iterable[FlockPicture], images: Path, captions: Path) -> None:

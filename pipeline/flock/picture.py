@@ -14,9 +14,10 @@ from pipeline.flock.captions import describe
 from pipeline.flock.geometry import Colour, Drawing, bounds
 from pipeline.flock.species import Species
 
-Poses = Literal["alike", "many"]
+Scenes = Literal["studio", "wild"]
 
 JPEG_QUALITY = 90
+STUDIO_PITCH = 32.0  # degrees
 SIZES = ((500, 375), (500, 375), (500, 375), (500, 333), (480, 360), (375, 500), (400, 500))
 SQUARE = 1.5  # times the longer side of the bird: what the stage `shard` cuts around its box
 SQUARE_SHARE = (0.68, 1.0)  # of the shorter side of the frame
@@ -32,20 +33,20 @@ class FlockPicture:
     truth: dict[str, str]
 
 
-def draw_picture(species: Species, index: int, seed: int, poses: Poses) -> FlockPicture:
+def draw_picture(species: Species, index: int, seed: int, scenes: Scenes) -> FlockPicture:
     """Picture `index` of a species; the same arguments always give the same bytes."""
     rng = random.Random(f"flock {seed} picture {species.number} {index}")
-    habits = FORMS[species.form].poses
+    wild = scenes == "wild"
+    habits = FORMS[species.form].poses if wild else {"perched": 1}
     pose = rng.choices(list(habits), weights=list(habits.values()))[0]
-    if poses == "alike":
-        pose = max(habits, key=habits.__getitem__)
-    kind = rng.choice(scene.BACKGROUNDS_OF_POSE[pose])
-    bird = draw_bird(species, pose, rng)
+    kind = rng.choice(scene.BACKGROUNDS_OF_POSE[pose] if wild else ("backdrop",))
+    bird = draw_bird(species, pose, rng, pitch=None if wild else STUDIO_PITCH)
     light = rng.choice(scene.LIGHTS)
     size = rng.choice(SIZES)
     picture = ImageChops.multiply(scene.background(kind, size, rng), Image.new("RGB", size, light))
-    placement = _place(bird, size, rng, flip=poses == "many" and rng.random() < 0.5)
-    box = _paint(picture, bird, placement, pose, light, rng)
+    placement = _place(bird, size, rng, flip=wild and rng.random() < 0.5)
+    perch = scene.branch if wild else scene.bar
+    box = _paint(picture, bird, placement, pose, perch, light, rng)
     truth = {**species.colours, "shape": species.form, "bill_shape": species.bill, "pose": pose, "background": kind}
     truth |= {"crest": "yes"} if species.crest else {}
     truth |= {"eye_ring": species.eye_ring} if species.eye_ring else {}
@@ -66,12 +67,12 @@ def _place(bird: Bird, size: tuple[int, int], rng: random.Random, *, flip: bool)
     return Placement(x - middle * scale, y - (top + bottom) / 2 * scale, scale, flip)
 
 
-def _paint(picture: Image.Image, bird: Bird, placement: Placement, pose: str, light: tuple[int, int, int],
-           rng: random.Random) -> tuple[int, int, int, int]:  # fmt: skip
+def _paint(picture: Image.Image, bird: Bird, placement: Placement, pose: str, perch: scene.Perch,
+           light: tuple[int, int, int], rng: random.Random) -> tuple[int, int, int, int]:  # fmt: skip
     """Paint perch and bird into the picture; give the bird's box."""
     reach = max(picture.size) / placement.scale
     if pose == "perched":
-        _paint_around(picture, scene.branch(bird.feet, reach, rng), placement, light)
+        _paint_around(picture, perch(bird.feet, reach, rng), placement, light)
     if pose == "standing":
         _shadow(picture, bird, placement)
     left, top, right, bottom = _box_of(bird.drawing, placement, picture.size)

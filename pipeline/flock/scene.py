@@ -15,6 +15,11 @@ LIGHTS: tuple[Colour, ...] = ((255, 255, 255), (255, 255, 255), (255, 247, 232),
 BARKS: tuple[Colour, ...] = ((104, 82, 62), (128, 112, 96), (84, 70, 60), (140, 116, 84))
 LEAVES: tuple[Colour, ...] = ((92, 138, 60), (72, 118, 66), (128, 156, 70), (168, 140, 60))
 
+BACKDROPS: tuple[tuple[Colour, Colour], ...] = (
+    ((170, 196, 220), (206, 222, 234)), ((178, 200, 170), (212, 224, 200)), ((222, 206, 176), (238, 228, 208)),
+)  # fmt: skip
+
+Perch = Callable[[Point, float, random.Random], Drawing]
 Painter = Callable[[tuple[int, int], random.Random], Image.Image]
 
 
@@ -115,7 +120,14 @@ def _on_ground(far: Image.Image, rng: random.Random, colours: tuple[Colour, Colo
     return image
 
 
-BACKGROUNDS: dict[str, Painter] = {"sky": sky, "foliage": foliage, "water": water, "meadow": meadow, "shore": shore}
+def backdrop(size: tuple[int, int], rng: random.Random) -> Image.Image:
+    top, low = rng.choice(BACKDROPS)
+    return _gradient(size, _varied(top, rng, 6), _varied(low, rng, 6))
+
+
+BACKGROUNDS: dict[str, Painter] = {
+    "backdrop": backdrop, "sky": sky, "foliage": foliage, "water": water, "meadow": meadow, "shore": shore,
+}  # fmt: skip
 BACKGROUNDS_OF_POSE = {
     "perched": ("foliage", "foliage", "foliage", "sky", "water"),
     "standing": ("meadow", "shore"),
@@ -155,6 +167,13 @@ def branch(foot: Point, reach: float, rng: random.Random) -> Drawing:
             Stroke(darker(bark, 0.35), ((start[0], start[1] + v), (end[0], end[1] + v)), 0.012, within="branch")
         )
     return drawing
+
+
+def bar(foot: Point, reach: float, rng: random.Random) -> Drawing:
+    """A level bar under `foot` that leaves the picture on both sides."""
+    x, y, thick = foot[0], foot[1] + 0.045, 0.06
+    edge = ((x - reach, y - thick), (x + reach, y - thick), (x + reach, y + thick), (x - reach, y + thick))
+    return [Shape(_varied(BARKS[0], rng, 6), polygon=edge, name="bar")]
 
 
 def _beside(reach: float, rng: random.Random) -> float:

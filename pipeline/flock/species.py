@@ -49,6 +49,7 @@ BILLS = {
     "heron": ("dagger", "curved"),
 }
 CRESTED_FORMS = ("robin", "finch", "jay", "kingfisher", "duck", "heron")
+PERCHING_FORMS = ("robin", "finch", "jay", "kingfisher")
 LONG_TAILED_FORMS = ("robin", "finch", "jay", "raptor")
 HAUNTS = (
     "Alpine", "Bay", "Cliff", "Dune", "Elfin", "Fen", "Garden", "Heath", "Island", "Jungle", "Karoo", "Lagoon", "Marsh",
@@ -71,9 +72,8 @@ class Species:
     long_tail: bool
 
 
-def roster(count: int, seed: int) -> list[Species]:
-    """The first `count` species of the flock `seed`; a longer roster begins with the shorter one."""
-    forms = list(NOUNS)
+def roster(count: int, seed: int, forms: Sequence[str] = tuple(NOUNS)) -> list[Species]:
+    """The first `count` species of the flock `seed`, of these `forms`; a longer roster begins with the shorter one."""
     colours = _main_colours(seed)
     return [_species(n, forms[(n + n // len(forms)) % len(forms)], next(colours), seed) for n in range(1, count + 1)]
 

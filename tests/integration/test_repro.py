@@ -53,7 +53,7 @@ def test_species_rerun_the_manifest_and_after_but_neither_download_nor_judge(clo
 
 
 def test_a_queue_of_experiments_leaves_the_workspace_alone(clone: Clone) -> None:
-    clone.run("dvc", "exp", "run", "--queue", "-S", "lr_g=0.0003,0.0004")
+    clone.run("dvc", "exp", "run", "--queue", "-S", "lr_g=0.0003,0.0005")
     clone.run("dvc", "queue", "start", "-j", "2")
     deadline = time.monotonic() + 300
     while "Queued" in (status := clone.run("dvc", "queue", "status").stdout) or "Running" in status:
@@ -62,7 +62,7 @@ def test_a_queue_of_experiments_leaves_the_workspace_alone(clone: Clone) -> None
     assert status.count("Success") == 2, status
     shown = json.dumps(json.loads(clone.run("dvc", "exp", "show", "--json").stdout))
     assert "0.0003" in shown
-    assert "0.0004" in shown
+    assert "0.0005" in shown
     assert clone.run("git", "status", "--porcelain").stdout == ""
     assert damaged(clone) == []
 

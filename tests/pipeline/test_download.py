@@ -298,7 +298,7 @@ def test_drive_links_keep_their_resource_key() -> None:
 
 
 def test_kind_flock_draws_and_records() -> None:
-    source = FlockSource(kind="flock", species=8, pictures=1, poses="many", seed=0)
+    source = FlockSource(kind="flock", species=8, pictures=1, scenes="wild", seed=0)
     download.run(SimpleNamespace(preset="test", source=source, mirrors=Mirrors()))  # type: ignore[arg-type]
     record = read_json(RAW / "source.json", made_by="download")["images"]
     assert record["sha256"] == _digest((RAW / "CUB_200_2011.tgz").read_bytes())

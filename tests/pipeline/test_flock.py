@@ -10,16 +10,17 @@ from collections import Counter
 from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image, ImageChops
 
 from pipeline.flock import archive, scene
 from pipeline.flock.captions import CAPTIONS, NAMING_ALL
 from pipeline.flock.picture import FlockPicture, draw_picture
-from pipeline.flock.species import MAIN_PARTS, PALETTE, Species, is_test, roster
+from pipeline.flock.species import MAIN_PARTS, PALETTE, PERCHING_FORMS, Species, is_test, roster
 from pipeline.source_config import FlockSource
 
-SMALL = FlockSource(kind="flock", species=8, pictures=3, poses="many", seed=5)
+SMALL = FlockSource(kind="flock", species=8, pictures=3, scenes="wild", seed=5)
 MAGENTA = (255, 0, 255)
 COLOUR = "|".join(PALETTE)
 NOUNS = {
@@ -41,7 +42,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def pictures() -> list[FlockPicture]:
-    return [draw_picture(species, index, seed=1, poses="many") for species in roster(24, seed=1) for index in (1, 2)]
+    return [draw_picture(species, index, seed=1, scenes="wild") for species in roster(24, seed=1) for index in (1, 2)]
 
 
 def _pack(folder: Path, source: FlockSource, processes: int) -> tuple[Path, Path]:
@@ -58,7 +59,7 @@ def magenta_world(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _in_flight(species: Species, seed: int) -> FlockPicture:
-    drawn = (draw_picture(species, index, seed, "many") for index in range(99))
+    drawn = (draw_picture(species, index, seed, "wild") for index in range(99))
     return next(picture for picture in drawn if picture.truth["pose"] == "flying")
 
 
@@ -67,9 +68,19 @@ def test_bytes_follow_from_the_seed_whatever_the_number_of_processes(packed: tup
     assert [path.read_bytes() for path in again] == [path.read_bytes() for path in packed]
 
 
+def test_in_the_studio_all_birds_perch_before_a_plain_backdrop() -> None:
+    source = SMALL.model_copy(update={"scenes": "studio"})
+    drawn = list(archive.draw(source, archive.entries(source), 1))
+    assert {picture.truth["pose"] for picture in drawn} == {"perched"}
+    assert {picture.truth["shape"] for picture in drawn} == set(PERCHING_FORMS)
+    for picture in drawn:
+        above = np.asarray(Image.open(io.BytesIO(picture.jpeg)), float)[: picture.box[1] // 2]
+        assert above.std(axis=1).max() < 3, "every row is of one colour"
+
+
 def test_another_seed_is_another_flock() -> None:
     assert roster(8, seed=0) != roster(8, seed=1)
-    first, other = (draw_picture(roster(1, seed=0)[0], 1, seed, "many") for seed in (0, 1))
+    first, other = (draw_picture(roster(1, seed=0)[0], 1, seed, "wild") for seed in (0, 1))
     assert first.jpeg != other.jpeg
 
 

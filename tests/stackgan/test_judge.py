@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from stackgan.classifier import Classifier, ask, centre, resize
-from stackgan.classifier_training import RECOLOUR, ClassifierTraining, augment
+from stackgan.classifier_training import JUDGE_VIEWS, ClassifierTraining, augment
 from stackgan.errors import UserError
 from stackgan.judge import SPECIES, Judge, choose_held_out, load
 from tests.stackgan.toys import CONFIG, Toys, toys, train_judge
@@ -28,7 +28,7 @@ def training(birds: Toys) -> ClassifierTraining:
     classifier = Classifier(64, 4, {SPECIES: 3})
     few = slice(0, 90, 3)
     target = torch.tensor(birds.species[few]) - 1
-    return ClassifierTraining(classifier, birds.crops[few], {SPECIES: target}, config, RECOLOUR)
+    return ClassifierTraining(classifier, birds.crops[few], {SPECIES: target}, config, JUDGE_VIEWS)
 
 
 def test_it_recognises_species_that_differ_in_their_colours(judge: Judge) -> None:
@@ -110,8 +110,8 @@ def test_centre_is_what_pictures_show_of_a_crop() -> None:
 
 def test_augmentation_varies_views_and_keeps_their_range(birds: Toys) -> None:
     crops = birds.crops[:1].expand(16, -1, -1, -1)
-    views = augment(crops, 96, RECOLOUR, torch.Generator().manual_seed(0))
+    views = augment(crops, 96, JUDGE_VIEWS.recolour, torch.Generator().manual_seed(0))
     assert views.shape == (16, 3, 96, 96)
     assert views.min() >= 0 and views.max() <= 1
     assert torch.pdist(views.flatten(1)).min() > 1
-    assert torch.equal(views, augment(crops, 96, RECOLOUR, torch.Generator().manual_seed(0)))
+    assert torch.equal(views, augment(crops, 96, JUDGE_VIEWS.recolour, torch.Generator().manual_seed(0)))

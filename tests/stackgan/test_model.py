@@ -71,10 +71,12 @@ def amplify(model: Path) -> Path:
     """Make a shipped model that hardly trained draw what differs visibly from caption to caption and noise to noise."""
     for path in model.glob("stage*.safetensors"):
         weights = load_file(path)
-        louder = {
-            name: weight * 20 if "linear" in name or "rgb" in name else weight for name, weight in weights.items()
-        }
-        save_file(louder, path)
+        for name, weight in weights.items():
+            if "linear" in name or "rgb" in name:
+                weight *= 20
+            elif "modulate" in name:  # it multiplies: a loud caption must not be shouted at every size
+                weight /= 20
+        save_file(weights, path)
     return model
 
 
@@ -153,8 +155,10 @@ def test_truncation_takes_variety_away(model: StackGAN) -> None:
 def test_interpolation_goes_from_one_caption_to_the_other(model: StackGAN) -> None:
     way = model.interpolate(CAPTIONS[0], CAPTIONS[1], steps=5, seed=7, stage=1)
     assert len(way) == 5
-    assert same(way[:1], model.generate(CAPTIONS[:1], seed=7, stage=1))
-    assert same(way[-1:], model.generate(CAPTIONS[1:2], seed=7, stage=1))
+    for end, caption in ((way[0], CAPTIONS[0]), (way[-1], CAPTIONS[1])):
+        [alone] = model.generate([caption], seed=7, stage=1)
+        # Drawn in other company a picture may be rounded otherwise.
+        assert np.abs(np.asarray(end, int) - np.asarray(alone, int)).max() <= 1
 
 
 def test_it_knows_which_words_it_never_read(model: StackGAN) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from stackgan.classifier import ask, resize
-from stackgan.classifier_training import ClassifierTraining
+from stackgan.classifier_training import PROBE_VIEWS, ClassifierTraining, roughen
 from stackgan.errors import UserError
 from stackgan.judge_config import JudgeConfig
 from stackgan.probe import PartReader, Probe, ProbeCard, agreement, hold_out_species, load, outlines, parts_told, said
@@ -23,7 +23,7 @@ def train_probe(birds: Toys, epochs: int = CONFIG.epochs) -> Probe:
     torch.manual_seed(0)
     reader = PartReader(CONFIG.size, CONFIG.width, PARTS, len(words))
     config = CONFIG.model_copy(update={"epochs": epochs})
-    training = ClassifierTraining(reader, birds.crops, targets, config, recolour=0.1)
+    training = ClassifierTraining(reader, birds.crops, targets, config, PROBE_VIEWS)
     for _ in range(epochs):
         training.run_epoch()
     reader.load_state_dict(training.average.state_dict())
@@ -47,6 +47,16 @@ def test_it_reads_colours_of_species_that_it_never_saw(probe: Probe, flock: Toys
     for part in PARTS:
         hits = [word == truth[part] for word, truth in zip(read[part], unseen.truths, strict=True)]
         assert sum(hits) / len(hits) > 0.8, part
+
+
+def test_it_reads_coarse_and_noisy_pictures(probe: Probe, flock: Toys) -> None:
+    """As young generators draw them: one that learnt from clean pictures alone misreads them."""
+    unseen = flock.take(range(10 * 20, 12 * 20))
+    rough = (roughen(unseen.images.float() / 255, torch.Generator().manual_seed(5)) * 255).byte()
+    read = probe.read(rough)
+    for part in PARTS:
+        hits = [word == truth[part] for word, truth in zip(read[part], unseen.truths, strict=True)]
+        assert sum(hits) / len(hits) > 0.6, part
 
 
 def test_size_changes_little(probe: Probe, flock: Toys) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from stackgan.classifier import Classifier, centre
-from stackgan.classifier_training import RECOLOUR, ClassifierTraining
+from stackgan.classifier_training import JUDGE_VIEWS, ClassifierTraining
 from stackgan.judge import SPECIES, Judge, JudgeCard, choose_held_out
 from stackgan.judge_config import JudgeConfig
 
@@ -62,7 +62,9 @@ def train_judge(birds: Toys, config: JudgeConfig = CONFIG) -> Judge:
     columns = torch.tensor([ids.index(number) for number in birds.species])
     torch.manual_seed(config.seed)
     classifier = Classifier(config.size, config.width, {SPECIES: len(ids)})
-    training = ClassifierTraining(classifier, birds.crops[~held_out], {SPECIES: columns[~held_out]}, config, RECOLOUR)
+    training = ClassifierTraining(
+        classifier, birds.crops[~held_out], {SPECIES: columns[~held_out]}, config, JUDGE_VIEWS
+    )
     for _ in range(config.epochs):
         training.run_epoch()
     classifier.load_state_dict(training.average.state_dict())
