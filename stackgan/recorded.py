@@ -34,8 +34,10 @@ class Recorded:
             return
         if self._graph is None:
             self._graph = torch.cuda.CUDAGraph()
-            # Threads that load pictures may allocate page-locked memory meanwhile.
-            with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+            # A stream of its own, since the end of one graph frees what cuBLAS needs for all that share its stream;
+            # thread-local, since threads that load pictures may allocate page-locked memory meanwhile.
+            stream = torch.cuda.Stream(self._device)
+            with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
                 self._function(*self._inputs)
         self._graph.replay()
 
