@@ -1,9 +1,18 @@
 import signal
+from collections.abc import Iterator
 
 import pytest
 
 from pipeline import stopping
 from pipeline.stopping import stop_request
+
+
+@pytest.fixture(autouse=True)
+def heed_ctrl_c() -> Iterator[None]:
+    """As a process in the foreground does; a shell starts those in the background with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def test_a_signal_that_a_launcher_repeats_asks_once() -> None:
