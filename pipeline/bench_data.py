@@ -18,12 +18,11 @@ from pipeline import embeddings
 from pipeline.archives import open_tar
 from pipeline.crops import Cutter, sources
 from pipeline.cub import image_member
-from pipeline.devices import loading_processes
 from pipeline.files import write_json
 from pipeline.manifest import Picture
 from pipeline.shard import Entry, Packer, Shard
+from pipeline.training import stage_loader
 from pipeline.workers import parallel
-from stackgan.reader import loader
 
 if TYPE_CHECKING:
     from pipeline.params import Params
@@ -89,17 +88,7 @@ def measure_loader(
     folder: Path, size: int, batch_size: int, params: "Params", machine: Fabric, seconds: float
 ) -> float:
     """images/s from shards as `measure_sharding` leaves them, after the first epoch."""
-    batches = loader(
-        folder,
-        "train",
-        batch_size=min(batch_size, PICTURES),
-        size=size,
-        seed=params.seed,
-        transform=params.transform,
-        captions=params.captions_per_sample,
-        workers=loading_processes(params.runtime, machine),
-        pin=machine.device.type == "cuda",
-    )
+    batches = stage_loader(folder, size, min(batch_size, PICTURES), params, machine)
     epoch, pictures, start = 0, 0, time.perf_counter()
     while epoch < 2 or time.perf_counter() - start < seconds:
         if epoch == 1:

@@ -1,7 +1,7 @@
 """The yardstick of `bench`: training as one writes it first, with the mathematics of `Trainer` and none of its speed.
 
-Float32, NCHW, every step read at once, Adam tensor by tensor, torch's own spectral norm, enlargement and captions
-spelled out as maps, and D looking at the real pictures once for each of their captions.
+Float32, NCHW, every step read at once, kernels started one by one, Adam tensor by tensor, torch's own spectral norm,
+enlargement and captions spelled out as maps, and D looking at the real pictures once for each of their captions.
 """
 
 from functools import partial
@@ -29,6 +29,7 @@ class PlainTrainer(Trainer):
         self, fabric: Fabric, generator: Generator, discriminator: Discriminator, config: TrainingConfig, seed: int
     ) -> None:
         super().__init__(fabric, generator, discriminator, config, seed)
+        self._update = self._phases
         for network in (generator, discriminator):
             _make_plain(network)
         for optimizer in (self.optimizer_g, self.optimizer_d):

@@ -54,8 +54,9 @@ def loading_processes(runtime: "RuntimeConfig", machine: Fabric) -> int:
     since pictures stay decoded in memory, but it must not wait for them."""
     if runtime.workers != "auto":
         return runtime.workers
-    spare = (os.cpu_count() or 1) // runtime.devices - 1
-    return min(LOADERS, spare) if machine.device.type == "cuda" else 0
+    devices, _ = _launched() or _wanted(runtime)
+    spare = (os.cpu_count() or 1) // devices - 1
+    return max(0, min(LOADERS, spare)) if machine.device.type == "cuda" else 0
 
 
 def _ddp(environment: ClusterEnvironment | None) -> DDPStrategy:

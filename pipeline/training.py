@@ -84,7 +84,7 @@ class StageRun:
         self.number, self.machine = number, machine
         self.stage: StageConfig = params.stage1 if number == 1 else params.stage2
         self.report = Paths(params.preset).stage_report(number)
-        self.loader = _loader(shards, STAGE_SIZES[number], params, self.stage, machine)
+        self.loader = stage_loader(shards, STAGE_SIZES[number], self.stage.batch_size, params, machine)
         network = _part(params, NetworkConfig)
         dimensions = next(iter(samples(shards, "train", size=STAGE_SIZES[number]))).embeddings.shape[1]
         self.card = StageCard(stage=number, embedding_dim=dimensions, network=network)
@@ -191,15 +191,14 @@ class StageRun:
             console.info(message)
 
 
-def _loader(shards: Path, size: int, params: "Params", stage: StageConfig, machine: Fabric) -> Loader:
-    if stage.batch_size % machine.world_size:
-        raise UserError(
-            f"batch_size {stage.batch_size} cannot be shared by {machine.world_size} devices: choose a multiple"
-        )
+def stage_loader(shards: Path, size: int, batch_size: int, params: "Params", machine: Fabric) -> Loader:
+    """This process's share of training batches of `batch_size` pictures in all."""
+    if batch_size % machine.world_size:
+        raise UserError(f"batch_size {batch_size} cannot be shared by {machine.world_size} devices: choose a multiple")
     return loader(
         shards,
         "train",
-        batch_size=stage.batch_size // machine.world_size,
+        batch_size=batch_size // machine.world_size,
         size=size,
         seed=params.seed,
         transform=params.transform,

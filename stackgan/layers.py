@@ -131,6 +131,18 @@ class UpBlock(nn.Module):
         return F.conv_transpose2d(x, fold(self.conv.weight, self._taps), stride=2, padding=1)
 
 
+class Enlargement(nn.ModuleList):
+    """[B, W, H, H] and c [B, c_dim] → [B, W/16, 16H, 16H] by four `UpBlock`s."""
+
+    def __init__(self, width: int, c_dim: int = 0) -> None:
+        super().__init__(UpBlock(width >> i, width >> (i + 1), c_dim) for i in range(4))
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        for block in self:
+            x = block(x, c)
+        return x
+
+
 def fold_taps() -> Tensor:
     """[16, 9]: which taps of a 3×3 kernel add up to each tap of the 4×4 kernel that `fold` makes of it."""
     side = torch.tensor([[0.0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])

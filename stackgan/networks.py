@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from stackgan.config import NetworkConfig
 from stackgan.layers import (
     ConditioningAugmentation,
+    Enlargement,
     JointConv,
     ResidualBlock,
-    UpBlock,
     conv3x3,
     critic_block,
     encoder_block,
@@ -63,15 +63,14 @@ class Stage1Generator(nn.Module):
             nn.ReLU(inplace=True),
             nn.Unflatten(1, (width, 4, 4)),
         )
-        self.enlarge = _enlargements(width, config)
+        self.enlarge = Enlargement(width, config.c_dim if config.conditional_norm else 0)
         self.to_rgb = conv3x3(width >> 4, 3)
 
     def forward(self, embedding: Tensor, noise: Tensor) -> GeneratorOutput:
         condition = self.augmentation(embedding)
         x = self.project(torch.cat([condition.c, noise], dim=1)).contiguous(memory_format=torch.channels_last)
-        for block in self.enlarge:
-            x = block(x, condition.c)
-        return GeneratorOutput(torch.tanh(self.to_rgb(x)), condition.mu, condition.logvar)
+        rgb = self.to_rgb(self.enlarge(x, condition.c))
+        return GeneratorOutput(torch.tanh(rgb), condition.mu, condition.logvar)
 
 
 class Stage2Generator(nn.Module):
@@ -101,7 +100,7 @@ class Stage2Generator(nn.Module):
             nn.ReLU(inplace=True),
         )
         self.residual = nn.Sequential(*[ResidualBlock(4 * width) for _ in range(config.residual_blocks)])
-        self.enlarge = _enlargements(4 * width, config)
+        self.enlarge = Enlargement(4 * width, config.c_dim if config.conditional_norm else 0)
         self.to_rgb = conv3x3(width // 4, 3)
 
     def train(self, mode: bool = True) -> "Stage2Generator":
@@ -115,9 +114,7 @@ class Stage2Generator(nn.Module):
         condition = self.augmentation(embedding)
         (joined,) = self.join[0](self.encode(draft), condition.c)
         x = self.residual(self.join[1:](joined))
-        for block in self.enlarge:
-            x = block(x, condition.c)
-        rgb = self.to_rgb(x)
+        rgb = self.to_rgb(self.enlarge(x, condition.c))
         if self.skip:
             enlarged = F.interpolate(draft.float(), scale_factor=4.0, mode="bilinear")
             rgb = rgb + torch.atanh(0.98 * enlarged)
@@ -125,12 +122,6 @@ class Stage2Generator(nn.Module):
 
 
 Generator = Stage1Generator | Stage2Generator
-
-
-def _enlargements(width: int, config: NetworkConfig) -> nn.ModuleList:
-    """Four, to 16 times the side and a 16th of `width` channels."""
-    c_dim = config.c_dim if config.conditional_norm else 0
-    return nn.ModuleList(UpBlock(width >> i, width >> (i + 1), c_dim) for i in range(4))
 
 
 class Discriminator(nn.Module):

@@ -10,6 +10,7 @@ Within a rank its workers slice by batch, so that all of the above still holds.
 """
 
 import hashlib
+import os
 import random
 import signal
 from collections.abc import Iterable, Iterator, Sequence
@@ -280,8 +281,10 @@ def _outlast_the_training(worker: int) -> None:
     """Ctrl-C and a scheduler's SIGTERM reach all processes at once, but until it stops the training needs its batches.
 
     SIGTERM is also how Python itself ends what is left of its processes; so it is obeyed, a little later.
+    They exit in good order: a death by signal would be raised in the training, which may be saving its checkpoint.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE_SECONDS))
 
 

@@ -51,14 +51,32 @@ def test_a_launch_that_cannot_work_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("device", "cores", "override", "expected"),
-    [("cpu", 16, "auto", 0), ("cuda", 16, "auto", 4), ("cuda", 2, "auto", 1), ("cuda", 1, "auto", 0), ("cpu", 2, 3, 3)],
+    ("device", "cores", "devices", "override", "expected"),
+    [
+        ("cpu", 16, 1, "auto", 0),
+        ("cuda", 16, 1, "auto", 4),
+        ("cuda", 16, 4, "auto", 3),
+        ("cuda", 2, 1, "auto", 1),
+        ("cuda", 2, 4, "auto", 0),
+        ("cuda", 1, 1, "auto", 0),
+        ("cpu", 2, 1, 3, 3),
+    ],
 )
+@pytest.mark.parametrize("launched", [False, True], ids=["by devices", "by torchrun"])
 def test_a_gpu_gets_processes_that_load_and_a_cpu_gets_none(
-    device: str, cores: int, override: str | int, expected: int, monkeypatch: pytest.MonkeyPatch
+    device: str,
+    cores: int,
+    devices: int,
+    override: str | int,
+    expected: int,
+    launched: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: cores)
-    runtime = params.load(overrides=[f"runtime.workers={override}"]).runtime
+    if launched:
+        monkeypatch.setattr("pipeline.devices._launched", lambda: (devices, 1))
+    wanted = 1 if launched else devices
+    runtime = params.load(overrides=[f"runtime.workers={override}", f"runtime.devices={wanted}"]).runtime
     machine = cast("Fabric", SimpleNamespace(device=torch.device(device)))
     assert loading_processes(runtime, machine) == expected
 

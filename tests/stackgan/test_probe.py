@@ -12,7 +12,7 @@ from stackgan.judge_config import JudgeConfig
 from stackgan.probe import PartReader, Probe, ProbeCard, agreement, hold_out_species, load, outlines, parts_told, said
 from tests.stackgan.toys import COLOURS, Toys, toys
 
-CONFIG = JudgeConfig(seed=0, size=64, width=8, epochs=10, batch_size=16, lr=0.01, held_out=0.2)
+CONFIG = JudgeConfig(seed=0, size=64, width=8, epochs=16, batch_size=16, lr=0.01, held_out=0.2)
 PARTS = ("head", "belly")
 
 
