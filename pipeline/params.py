@@ -71,11 +71,17 @@ class Params(NetworkConfig, TrainingConfig):
 def load(preset: str | None = None, overrides: Iterable[str] = ()) -> Params:
     """Read params.yaml and the preset that it names (or `preset`), then apply overrides like `stage1.epochs=3`.
 
-    Raises a `UserError` that names file and key for anything missing, unknown, misspelt or out of range.
+    An override may name its file, as `dvc exp run -S` wants it (`presets/cub.yaml:gf_dim=32`), or choose the preset
+    (`preset=cub`). Raises a `UserError` that names file and key for anything missing, unknown, misspelt or out of
+    range.
     """
+    changes = [override.removeprefix(f"{PARAMS}:") for override in overrides]
     common = _read(PARAMS)
     if preset is not None:
         common["preset"] = preset
+    for change in changes:
+        if change.startswith("preset="):  # before all others, since it says which file they change
+            _apply(change, common)
     known = sorted(path.stem for path in PRESETS.glob("*.yaml"))
     if common.get("preset") not in known:
         raise UserError(f"there is no preset {_SHORT.repr(common.get('preset'))}: choose one of {', '.join(known)}")
@@ -84,8 +90,8 @@ def load(preset: str | None = None, overrides: Iterable[str] = ()) -> Params:
     if twice := sorted(common.keys() & specific.keys(), key=str):
         raise UserError(f"{chosen}: {twice[0]!r} stands in {PARAMS} too: keep it in one of them")
     values = common | specific
-    for override in overrides:
-        _apply(override, values)
+    for change in changes:
+        _apply(_within(chosen, change), values)
     try:
         return Params.model_validate(values)
     except ValidationError as error:
@@ -115,6 +121,16 @@ def _parse(text: str) -> Any:
         return YAML(typ="safe", pure=True).load(text)
     except RecursionError:
         raise ValueError("it nests too deep") from None
+
+
+def _within(chosen: Path, change: str) -> str:
+    """A change without the preset file that it names, which must be the chosen one."""
+    file, colon, key_and_value = change.partition(".yaml:")
+    if not colon or "=" in file:
+        return change
+    if Path(f"{file}.yaml") != chosen:
+        raise UserError(f"override {change!r}: this run reads {PARAMS} and {chosen}, not {file}.yaml")
+    return key_and_value
 
 
 def _apply(override: str, values: dict[str, Any]) -> None:

@@ -72,9 +72,11 @@ def curves(path: Path, x: Sequence[float], panels: Mapping[str, Mapping[str, Seq
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axis, (panel, lines) in zip(axes, panels.items(), strict=True):
         for name, values in lines.items():
-            axis.plot(x, values, label=name, linewidth=1.6)
+            # A line needs two points: one epoch alone would leave the panel empty.
+            axis.plot(x, values, label=name, linewidth=1.6, marker="o" if len(x) == 1 else None)
         axis.set_title(panel, loc="left", fontsize=11)
         axis.set_xlabel("epoch")
+        axis.locator_params(axis="x", integer=True)
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
         axis.legend(frameon=False, fontsize=9)

@@ -42,6 +42,13 @@ def test_overrides_reach_both_files() -> None:
     assert loaded.diffaugment == ()
 
 
+def test_overrides_as_dvc_spells_them() -> None:
+    loaded = params.load(overrides=["presets/cub.yaml:gf_dim=48", "params.yaml:preset=cub", "params.yaml:lr_g=5e-4"])
+    assert (loaded.preset, loaded.gf_dim, loaded.lr_g) == ("cub", 48, 0.0005)
+    assert loaded.source == params.load("cub").source  # all of that preset, not its name alone
+    assert params.load("sample", ["preset=cub"]) == params.load("cub")
+
+
 def test_params_are_frozen() -> None:
     with pytest.raises(ValidationError):
         params.load().lr_g = 1.0
@@ -90,10 +97,12 @@ def test_mistakes_are_named(file: str, old: str, new: str, message: str) -> None
         ("stage3.epochs=1", "unknown key 'stage3'"),
         ("lr_g=[", "is not valid YAML"),
         ("lr_g=-1", "lr_g: input should be greater than 0"),
+        ("presets/cub.yaml:gf_dim=8", "this run reads params.yaml and presets/sample.yaml, not presets/cub.yaml"),
+        ("preset=cup", "there is no preset 'cup'"),
     ],
 )
 def test_bad_overrides_are_named(override: str, message: str) -> None:
-    with pytest.raises(UserError, match=r"override|lr_g") as error:
+    with pytest.raises(UserError, match=r"override|lr_g|preset") as error:
         params.load(overrides=[override])
     assert message in str(error.value)
 

@@ -36,3 +36,14 @@ def test_png_and_curves_are_the_same_bytes_twice(tmp_path: Path) -> None:
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert (tmp_path / "a-curve.png").read_bytes() == (tmp_path / "b-curve.png").read_bytes()
     assert colours(Image.open(tmp_path / "a.png")) >= {(255, 0, 0)}
+
+
+def test_curves_of_a_single_epoch_show_it(tmp_path: Path) -> None:
+    for name, loss in (("high", 4.0), ("low", 1.0)):
+        lines = {"loss_g": [loss], "loss_d": [1.0]}
+        pictures.curves(tmp_path / f"{name}.png", [1], {"Loss": lines}, "Stage II")
+    blue = {
+        name: np.argwhere(np.all(np.asarray(Image.open(tmp_path / f"{name}.png").convert("RGB")) == (31, 119, 180), 2))
+        for name in ("high", "low")
+    }
+    assert len(blue["high"]) > len(blue["low"]) > 0  # the second marker hides the first where they meet
