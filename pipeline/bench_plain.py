@@ -42,7 +42,8 @@ class PlainTrainer(Trainer):
 
     def _judge(self, pairs: Pairs, generated: Tensor) -> tuple[DiscriminatorOutput, DiscriminatorOutput]:
         image, drawn = (augment(each, self.config.diffaugment) for each in (pairs.image, generated))
-        matching: DiscriminatorOutput = self.discriminator(image, pairs.embedding)
+        captions = pairs.captions.embedding
+        matching: DiscriminatorOutput = self.discriminator(image, pairs.embedding, captions=captions)
         mismatched: DiscriminatorOutput = self.discriminator(image, pairs.mismatched)
         real = DiscriminatorOutput(
             (*matching.conditional, *mismatched.conditional), matching.unconditional, matching.contrast

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pipeline.params import Params
 
 AGREE_EVERY = 10  # steps; how often processes tell each other whether one was asked to stop
-FORMAT = 4  # raise it when equal params and data make other weights
+FORMAT = 5  # raise it when equal params and data make other weights
 _DATA_PARAMS = ("seed", "transform", "captions_per_sample")
 _PANELS = {
     "Losses": ("loss_d", "loss_g"),

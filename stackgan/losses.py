@@ -8,6 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 TEMPERATURE = 0.1  # of the contrastive scores
+NO_CAPTION = -1  # the species where there is none
+
+
+class Captions(NamedTuple):
+    """embedding [N, T] and species int64 [N] of captions: first those of the batch, then earlier ones."""
+
+    embedding: Tensor
+    species: Tensor
 
 
 class Mismatch(NamedTuple):
@@ -17,19 +25,20 @@ class Mismatch(NamedTuple):
     valid: Tensor
 
 
-def mismatch(species: Tensor, kind: str) -> Mismatch:
-    """Pick for each row of the batch another row whose caption does not describe it.
+def mismatch(captions: Captions, size: int, kind: str) -> Mismatch:
+    """Pick for each picture of the batch, whose captions are the first `size`, a caption that does not describe it.
 
-    `species` int64 [B]. `other-species` draws uniformly among the rows of another species; a row is invalid if the
-    batch has none, so all are with a single species. `shuffled` takes the neighbour in the (shuffled) batch, as the
-    authors' PyTorch code does, and may hit the same species. `none` has no valid row.
+    `other-species` draws uniformly among all captions of another species; a row is invalid if there is none, so all are
+    with a single species. `shuffled` takes the neighbour in the (shuffled) batch, as the authors' PyTorch code does,
+    and may hit the same species. `none` has no valid row.
     """
-    rows = torch.arange(len(species), device=species.device)
+    species = captions.species
+    rows = torch.arange(size, device=species.device)
     if kind == "shuffled":
-        return Mismatch(rows.roll(1), torch.full_like(rows, len(rows) > 1, dtype=torch.bool))
+        return Mismatch(rows.roll(1), torch.full_like(rows, size > 1, dtype=torch.bool))
     if kind == "none":
         return Mismatch(rows, torch.zeros_like(rows, dtype=torch.bool))
-    other = species[:, None] != species[None, :]
+    other = (species[:size, None] != species[None, :]) & (species[None, :] != NO_CAPTION)
     chance = torch.rand(other.shape, device=species.device).masked_fill(~other, -1.0)
     return Mismatch(chance.argmax(dim=1), other.any(dim=1))
 
@@ -55,16 +64,18 @@ def generator_loss(generated: Tensor, kind: str) -> Tensor:
 
 
 def contrastive_loss(seen: Tensor, heard: Tensor, species: Tensor) -> Tensor:
-    """Cross-entropy of finding each picture's caption in the batch, and each caption's picture (Zhang et al. 2021).
+    """Cross-entropy of finding each picture's caption among all, and each picture by its caption (Zhang et al. 2021).
 
-    `seen` and `heard` [B, dim] of unit length, `species` int64 [B]; scores are cosines over `TEMPERATURE`. What a
-    conditional logit learns from one mismatched caption, this learns from all of another species; those of the same
-    species, which may describe the picture as well, do not count. Nothing is left to tell apart with one species: 0.
+    `seen` [B, dim] and `heard` [N, dim] of unit length, `species` int64 [N]; the first B captions are the pictures'.
+    Scores are cosines over `TEMPERATURE`. What a conditional logit learns from one mismatched caption, this learns from
+    all of another species; those of the same species, which may describe the picture as well, do not count. Nothing is
+    left to tell apart with one species: 0.
     """
-    own = torch.arange(len(species), device=species.device)
-    alike = (species[:, None] == species[None, :]) & (own[:, None] != own[None, :])
-    scores = (seen.float() @ heard.float().T / TEMPERATURE).masked_fill(alike, -math.inf)
-    return 0.5 * (F.cross_entropy(scores, own) + F.cross_entropy(scores.T, own))
+    own = torch.arange(len(seen), device=species.device)
+    ignored = (species[: len(seen), None] == species[None, :]) | (species[None, :] == NO_CAPTION)
+    ignored[own, own] = False
+    scores = (seen.float() @ heard.float().T / TEMPERATURE).masked_fill(ignored, -math.inf)
+    return 0.5 * (F.cross_entropy(scores, own) + F.cross_entropy(scores[:, : len(seen)].T, own))
 
 
 def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:

@@ -37,8 +37,8 @@ class GeneratorOutput(NamedTuple):
 class DiscriminatorOutput(NamedTuple):
     """Logits, positive for "real": [N] for each tensor of embeddings, and [B] of the caption-free head if it exists.
 
-    `contrast`, if D has that head, holds vectors of unit length that are to meet: [B, c_dim] of the pictures and
-    [N, c_dim] of the first tensor's captions.
+    `contrast`, if D has that head and was given captions to tell apart, holds vectors of unit length that are to meet:
+    [B, c_dim] of the pictures and [N, c_dim] of those captions.
     """
 
     conditional: tuple[Tensor, ...]
@@ -128,7 +128,8 @@ class Discriminator(nn.Module):
     """Pictures [B, 3, size, size] and any number of embeddings [N, T] → `DiscriminatorOutput`.
 
     The pictures' features [B, 8·df_dim, 4, 4] are computed once for all the embeddings; N < B judge the first N. The
-    caption has a path of its own, since the generator's mu is trained to please the generator.
+    caption has a path of its own, since the generator's mu is trained to please the generator. `captions` [N, T] are
+    what the contrastive head, if there is one, is to tell apart.
     """
 
     def __init__(self, config: NetworkConfig, embedding_dim: int, size: int) -> None:
@@ -156,13 +157,13 @@ class Discriminator(nn.Module):
         self.contrast_weight = config.contrast_weight
         self.contrast = ContrastiveHead(width, embedding_dim, config.c_dim) if config.contrast_weight else None
 
-    def forward(self, image: Tensor, *embeddings: Tensor) -> DiscriminatorOutput:
+    def forward(self, image: Tensor, *embeddings: Tensor, captions: Tensor | None = None) -> DiscriminatorOutput:
         features = self.encode(image)
         first = cast("nn.Sequential", self.conditional[0])
         joined = first[0](features, *map(self.caption, embeddings))
         conditional = tuple(self.conditional[1:](first[1:](each)) for each in joined)
         unconditional = self.unconditional(features) if self.unconditional else None
-        contrast = self.contrast(features, embeddings[0]) if self.contrast else None
+        contrast = self.contrast(features, captions) if self.contrast and captions is not None else None
         return DiscriminatorOutput(conditional, unconditional, contrast)
 
 

@@ -16,10 +16,12 @@ from torch.nn.utils import parametrize
 
 from stackgan.augment import augment
 from stackgan.config import TrainingConfig
+from stackgan.earlier import EarlierCaptions
 from stackgan.ema import Ema
 from stackgan.errors import UserError
 from stackgan.layers import initialise
 from stackgan.losses import (
+    Captions,
     contrastive_loss,
     discriminator_loss,
     generator_loss,
@@ -35,14 +37,14 @@ STATISTICS = ("loss_d", "loss_g", "kl", "sigma", "d_real", "d_generated", "d_mis
 
 
 class Pairs(NamedTuple):
-    """What D judges in one step: pictures [B, 3, S, S] in [-1, 1], their captions, captions that do not match, and the
-    species of each picture."""
+    """What D judges in one step: pictures [B, 3, S, S] in [-1, 1], their captions, captions that do not match, and all
+    captions that it is to tell apart."""
 
     image: Tensor
     embedding: Tensor
     mismatched: Tensor
     valid: Tensor
-    species: Tensor
+    captions: Captions
 
 
 class Trainer:
@@ -77,6 +79,8 @@ class Trainer:
             if config.optimizer_d == "adam"
             else torch.optim.SGD(discriminator.parameters(), config.lr_d, fused=True)
         )
+        dimensions = generator.augmentation.linear.in_features
+        self._earlier = EarlierCaptions(config.earlier_captions, dimensions, fabric.device)
         # Several GPUs exchange gradients within the step, which a recording does not take in.
         recorded = fabric.device.type == "cuda" and fabric.world_size == 1
         self._update: Callable[..., None] = Recorded(self._phases, fabric.device) if recorded else self._phases
@@ -113,6 +117,7 @@ class Trainer:
 
         loss_d, real, fake = self._discriminator_phase(pairs, generated.image.detach())
         loss_g, kl = self._generator_phase(pairs, generated)
+        self._earlier.keep(pairs.captions)
 
         valid = pairs.valid.float()
         with torch.no_grad():
@@ -124,8 +129,9 @@ class Trainer:
 
     def _pairs(self, *batch: Tensor) -> Pairs:
         image, embedding, species = (self.fabric.to_device(tensor) for tensor in batch)
-        other = mismatch(species, self.config.mismatched)
-        return Pairs(to_unit(image), embedding, embedding[other.indices], other.valid, species)
+        captions = self._earlier.after(embedding, species)
+        other = mismatch(captions, len(image), self.config.mismatched)
+        return Pairs(to_unit(image), embedding, captions.embedding[other.indices], other.valid, captions)
 
     def _discriminator_phase(
         self, pairs: Pairs, generated: Tensor
@@ -140,7 +146,7 @@ class Trainer:
                 free = discriminator_loss(real.unconditional, fake.unconditional, config.loss)
                 loss = loss + self.bare_discriminator.unconditional_weight * free
             if real.contrast is not None:
-                loss = loss + contrastive_loss(*real.contrast, pairs.species)
+                loss = loss + contrastive_loss(*real.contrast, pairs.captions.species)
             self.optimizer_d.zero_grad()
             self.fabric.backward(loss)
         self.optimizer_d.step()
@@ -154,12 +160,16 @@ class Trainer:
         names, size = self.config.diffaugment, len(generated)
         pictures = augment(pairs.image, names), augment(generated, names)
         if self.bare_discriminator.has_batch_norm:
-            real: DiscriminatorOutput = self.discriminator(pictures[0], pairs.embedding, pairs.mismatched)
+            real: DiscriminatorOutput = self.discriminator(
+                pictures[0], pairs.embedding, pairs.mismatched, captions=pairs.captions.embedding
+            )
             return real, self.discriminator(pictures[1], pairs.embedding)
-        both = self.discriminator(torch.cat(pictures), pairs.embedding.repeat(2, 1), pairs.mismatched)
+        both: DiscriminatorOutput = self.discriminator(
+            torch.cat(pictures), pairs.embedding.repeat(2, 1), pairs.mismatched, captions=pairs.captions.embedding
+        )
         (matching, drawn), mismatched = both.conditional[0].split(size), both.conditional[1]
         free = (None, None) if both.unconditional is None else both.unconditional.split(size)
-        contrast = None if both.contrast is None else (both.contrast[0][:size], both.contrast[1][:size])
+        contrast = None if both.contrast is None else (both.contrast[0][:size], both.contrast[1])
         return DiscriminatorOutput((matching, mismatched), free[0], contrast), DiscriminatorOutput((drawn,), free[1])
 
     def _generator_phase(self, pairs: Pairs, generated: GeneratorOutput) -> tuple[Tensor, Tensor]:
@@ -168,7 +178,7 @@ class Trainer:
         self.bare_discriminator.requires_grad_(False)
         with self.fabric.autocast():
             judged: DiscriminatorOutput = self.bare_discriminator(
-                augment(generated.image, config.diffaugment), pairs.embedding
+                augment(generated.image, config.diffaugment), pairs.embedding, captions=pairs.captions.embedding
             )
         self.bare_discriminator.requires_grad_(True)
         kl = kl_divergence(generated.mu, generated.logvar)
@@ -178,7 +188,8 @@ class Trainer:
                 judged.unconditional, config.loss
             )
         if judged.contrast is not None:
-            loss = loss + self.bare_discriminator.contrast_weight * contrastive_loss(*judged.contrast, pairs.species)
+            contrast = contrastive_loss(*judged.contrast, pairs.captions.species)
+            loss = loss + self.bare_discriminator.contrast_weight * contrast
         self.optimizer_g.zero_grad()
         self.fabric.backward(loss + config.kl_weight * kl)
         self.optimizer_g.step()
@@ -220,6 +231,7 @@ class Trainer:
             "ema": self.ema.network.state_dict(),
             "optimizer_g": self.optimizer_g.state_dict(),
             "optimizer_d": self.optimizer_d.state_dict(),
+            "earlier": self._earlier.state_dict(),
             "sums": self._sums,
             "counts": self._counts,
         }
@@ -231,6 +243,7 @@ class Trainer:
         self.ema.network.load_state_dict(state["ema"])
         self.optimizer_g.load_state_dict(state["optimizer_g"])
         self.optimizer_d.load_state_dict(state["optimizer_d"])
+        self._earlier.load_state_dict(state["earlier"])
         self._sums.copy_(state["sums"])
         self._counts.copy_(state["counts"])
 

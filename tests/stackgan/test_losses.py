@@ -2,11 +2,14 @@ import math
 
 import pytest
 import torch
+from torch import Tensor
 from torch.distributions import Normal
 from torch.distributions import kl_divergence as closed_form
 
 from stackgan.losses import (
+    NO_CAPTION,
     TEMPERATURE,
+    Captions,
     contrastive_loss,
     discriminator_loss,
     generator_loss,
@@ -21,7 +24,7 @@ def test_mismatched_captions_are_always_of_another_species() -> None:
     hits = torch.zeros(8, 8)
     for seed in range(200):
         torch.manual_seed(seed)
-        indices, valid = mismatch(species, "other-species")
+        indices, valid = mismatch(of(species), 8, "other-species")
         assert valid.all()
         assert (species[indices] != species).all()
         hits[torch.arange(8), indices] += 1
@@ -30,12 +33,20 @@ def test_mismatched_captions_are_always_of_another_species() -> None:
 
 
 def test_one_species_has_no_mismatched_pairs() -> None:
-    assert not mismatch(torch.full((4,), 7), "other-species").valid.any()
-    assert not mismatch(torch.tensor([1, 2]), "none").valid.any()
+    assert not mismatch(of(torch.full((4,), 7)), 4, "other-species").valid.any()
+    assert not mismatch(of(torch.tensor([1, 2])), 2, "none").valid.any()
+
+
+def test_mismatched_captions_may_be_earlier_ones_but_never_missing_ones() -> None:
+    # Both pictures are of species 7, as are two earlier captions; one is of another, and two are none at all.
+    indices, valid = mismatch(of(torch.tensor([7, 7, NO_CAPTION, 7, 8, NO_CAPTION, 7])), 2, "other-species")
+    assert valid.tolist() == [True, True]
+    assert indices.tolist() == [4, 4]
+    assert not mismatch(of(torch.tensor([7, 7, NO_CAPTION])), 2, "other-species").valid.any()
 
 
 def test_shuffled_pairs_never_keep_their_own_caption() -> None:
-    indices, valid = mismatch(torch.tensor([5, 5, 6]), "shuffled")
+    indices, valid = mismatch(of(torch.tensor([5, 5, 6, 9, 9])), 3, "shuffled")
     assert valid.all()
     assert (indices != torch.arange(3)).all()
 
@@ -94,3 +105,17 @@ def test_captions_of_the_same_species_are_nothing_to_tell_apart() -> None:
     assert contrastive_loss(seen, heard, torch.tensor([1, 1, 1])).item() == 0
     alike = contrastive_loss(seen, heard, torch.tensor([1, 1, 3]))
     assert alike.item() == pytest.approx(2 / 3 * math.log(2) + 1 / 3 * math.log1p(2 * math.exp(-1 / TEMPERATURE)))
+
+
+def test_earlier_captions_are_further_wrong_answers() -> None:
+    seen, heard = torch.eye(3)[:2], torch.eye(3)
+    alone = contrastive_loss(seen, heard[:2], torch.tensor([1, 2]))
+    beside = contrastive_loss(seen, torch.cat([heard, seen[:1]]), torch.tensor([1, 2, 3, 4]))
+    assert beside > alone + 0.1  # the last sounds like the first picture's own
+    for nothing in (1, NO_CAPTION):  # of the first picture's species, or an empty place: as if it were not there
+        ignored = contrastive_loss(seen[:1], torch.cat([seen[:1], seen[:1]]), torch.tensor([1, nothing]))
+        assert ignored.item() == 0
+
+
+def of(species: Tensor) -> Captions:
+    return Captions(torch.zeros(len(species), 1), species)

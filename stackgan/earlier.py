@@ -1,0 +1,35 @@
+"""Captions of earlier steps, so that a small batch has many wrong answers to offer."""
+
+import torch
+from torch import Tensor
+
+from stackgan.losses import NO_CAPTION, Captions
+
+
+class EarlierCaptions:
+    """The embeddings [size, T] and species [size] of the last captions that training saw, the newest first.
+
+    Two captions of a batch of sixteen hardly ever differ in one word alone. With hundreds to choose from some do, and
+    what tells them apart has to be learnt. Embeddings do not change, so that earlier ones are as good as new, unlike in
+    the queue of He et al. (2020).
+    """
+
+    def __init__(self, size: int, dimensions: int, device: torch.device) -> None:
+        self._embedding = torch.zeros(size, dimensions, device=device)
+        self._species = torch.full((size,), NO_CAPTION, device=device)
+
+    def after(self, embedding: Tensor, species: Tensor) -> Captions:
+        """A batch's captions and the earlier ones behind them."""
+        return Captions(torch.cat([embedding, self._embedding]), torch.cat([species, self._species]))
+
+    def keep(self, captions: Captions) -> None:
+        """Keep the first of what `after` gave. In place: a recorded step reads from where it was recorded."""
+        self._embedding.copy_(captions.embedding[: len(self._embedding)])
+        self._species.copy_(captions.species[: len(self._species)])
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"embedding": self._embedding, "species": self._species}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self._embedding.copy_(state["embedding"])
+        self._species.copy_(state["species"])
