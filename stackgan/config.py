@@ -47,7 +47,7 @@ class TrainingConfig(Strict):
     mismatched: Literal["other-species", "shuffled", "none"] = Field(
         description="captions of the mismatched pairs: of another species, of any other picture, or no such pairs"
     )
-    earlier_captions: int = Field(ge=0, le=65536, description="captions of earlier steps to choose wrong ones from too")
+    earlier_captions: int = Field(ge=0, le=65536, description="captions of earlier steps that D must tell apart too")
     kl_weight: float = Field(ge=0, le=100, description="weight of the KL term, a mean over the batch and c_dim")
     diffaugment: tuple[Literal["translation", "cutout", "color"], ...] = Field(
         description="differentiable augmentations of every picture that a discriminator sees"

@@ -25,7 +25,7 @@ class Form:
 FORMS = {
     "robin": Form(0.80, 0.29, (0.10, 0.20), 0.34, 0.26, (18, 38), {"perched": 5, "standing": 3, "flying": 2}),
     "finch": Form(0.64, 0.25, (0.12, 0.19), 0.46, 0.22, (22, 44), {"perched": 6, "standing": 2, "flying": 2}),
-    "jay": Form(0.56, 0.23, (0.13, 0.20), 0.66, 0.26, (20, 46), {"perched": 6, "standing": 2, "flying": 2}),
+    "jay": Form(0.60, 0.24, (0.13, 0.20), 0.54, 0.26, (20, 46), {"perched": 6, "standing": 2, "flying": 2}),
     "kingfisher": Form(0.66, 0.29, (0.12, 0.19), 0.24, 0.12, (30, 50), {"perched": 8, "flying": 2}),
     "raptor": Form(0.68, 0.23, (0.08, 0.20), 0.46, 0.20, (46, 64), {"perched": 7, "flying": 3}),
     "duck": Form(0.58, 0.22, (0.12, 0.38), 0.24, 0.22, (2, 10), {"swimming": 6, "standing": 3, "flying": 1}),
@@ -66,7 +66,7 @@ def draw_bird(species: Species, pose: str, rng: random.Random, *, pitch: float |
     drawing = [
         *(flight_wing(at, wing, beat, near=False, bars=None) if flying else ()),
         *legs,
-        *tail(at, form.tail * (1.6 if species.long_tail else 1.0), colours["tail"], spread=flying),
+        *tail(at, form.tail * (1.4 if species.long_tail else 1.0), colours["tail"], spread=flying),
         *(crest(head, colours["head"]) if species.crest else ()),
         *_body(at, depth, neck, colours),
         Shape(colours["head"], discs=tuple((x, y, r + 0.02) for x, y, r in neck[nape:]), soft=0.012, within="torso"),
@@ -78,10 +78,10 @@ def draw_bird(species: Species, pose: str, rng: random.Random, *, pitch: float |
 
 def _body(at: Body, depth: float, neck: tuple[Disc, ...], colours: dict[str, Colour]) -> Drawing:
     """The torso with the neck, in the belly's colour, and the back over it in the wing's."""
-    spine = ((-0.46, 0.05, 0.08), (-0.22, 0.02, 0.36 * depth), (0.06, -0.02, 0.5 * depth), (0.27, 0.03, 0.4 * depth))
+    spine = ((-0.46, 0.05, 0.08), (-0.22, 0.02, 0.36 * depth), (0.04, -0.04, 0.54 * depth), (0.27, 0.01, 0.43 * depth))
     torso = tube([(*at(u, v), r) for u, v, r in spine])
     up = at(0, 1)
-    back = tuple((x + up[0] * 0.62 * r, y + up[1] * 0.62 * r, 0.58 * r) for x, y, r in torso)
+    back = tuple((x + up[0] * 0.75 * r, y + up[1] * 0.75 * r, 0.5 * r) for x, y, r in torso)
     return [
         Shape(colours["belly"], discs=(*torso, *neck), name="torso"),
         Shape(colours["wing"], discs=back, soft=0.03, within="torso", shaded=False),

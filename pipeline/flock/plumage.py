@@ -22,10 +22,10 @@ def folded_wing(at: Body, depth: float, colour: Colour, bars: Colour | None) -> 
     def wing(u: float, v: float) -> Point:
         return at(u, v * k)
 
-    edge = outline(wing(0.29, 0.09), wing(0.20, 0.21), wing(-0.08, 0.225), wing(-0.38, 0.14), wing(-0.76, 0.02),
-                   wing(-0.76, 0.02), wing(-0.40, -0.06), wing(-0.12, -0.11), wing(0.14, -0.07))  # fmt: skip
-    coverts = outline(wing(0.30, 0.09), wing(0.20, 0.22), wing(-0.04, 0.22), wing(-0.17, 0.07), wing(-0.06, -0.09),
-                      wing(0.14, -0.07))  # fmt: skip
+    edge = outline(wing(0.22, 0.14), wing(0.14, 0.24), wing(-0.08, 0.25), wing(-0.38, 0.17), wing(-0.72, 0.05),
+                   wing(-0.72, 0.05), wing(-0.40, 0.0), wing(-0.12, -0.03), wing(0.10, 0.01))  # fmt: skip
+    coverts = outline(wing(0.23, 0.14), wing(0.14, 0.25), wing(-0.04, 0.25), wing(-0.17, 0.12), wing(-0.06, -0.02),
+                      wing(0.10, 0.01))  # fmt: skip
     line, pale = darker(colour, 0.40), blend(colour, (255, 255, 255), 0.16)
     drawing: Drawing = [Shape(darker(colour, 0.12), polygon=edge, name="wing")]
     for start, end in FLIGHT_FEATHERS:
@@ -117,12 +117,12 @@ def _on(head: Disc) -> Body:
 def _bill(kind: str, on: Callable[[float, float], Point], colour: Colour, r: float) -> Drawing:
     """Two mandibles of the kind, rooted in the face."""
     outlines = {
-        "pointed": ((0.80, 0.26), (1.30, 0.10), (1.72, -0.08), (1.30, -0.20), (0.80, -0.30)),
-        "cone": ((0.74, 0.42), (1.20, 0.28), (1.56, -0.10), (1.20, -0.30), (0.74, -0.46)),
-        "dagger": ((0.76, 0.30), (1.60, 0.12), (2.75, -0.10), (1.60, -0.20), (0.76, -0.32)),
+        "pointed": ((0.74, 0.36), (1.30, 0.20), (1.80, -0.08), (1.30, -0.28), (0.74, -0.40)),
+        "cone": ((0.70, 0.50), (1.24, 0.38), (1.66, -0.10), (1.24, -0.38), (0.70, -0.54)),
+        "dagger": ((0.72, 0.38), (1.50, 0.22), (2.35, -0.10), (1.50, -0.28), (0.72, -0.40)),
         "hooked": ((0.74, 0.36), (1.28, 0.34), (1.62, -0.34), (1.24, -0.16), (0.74, -0.34)),
         "flat": ((0.78, 0.26), (1.30, -0.02), (1.98, 0.02), (1.92, -0.26), (0.78, -0.36)),
-        "curved": ((0.76, 0.28), (1.60, 0.16), (2.35, -0.62), (1.50, -0.20), (0.76, -0.30)),
+        "curved": ((0.72, 0.38), (1.56, 0.28), (2.10, -0.62), (1.44, -0.26), (0.72, -0.40)),
     }
     top, upper, tip, lower, bottom = (on(u, v) for u, v in outlines[kind])
     ends = (tip,) if kind == "flat" else (tip, tip)
