@@ -22,14 +22,14 @@ from rich.text import Text
 
 from pipeline import durations, params
 from pipeline.files import sha256
-from pipeline.paths import Paths
+from pipeline.paths import Paths, project_root
 from stackgan.errors import UserError
 
 if TYPE_CHECKING:
     from pipeline.params import Params, RuntimeConfig
     from pipeline.source_config import ArchivesSource, Mirrors
 
-EXTRAS = {"demo": "gradio", "text": "sentence_transformers", "inception": "torch_fidelity"}
+EXTRAS = {"demo": "gradio", "onnx": "onnx", "text": "sentence_transformers", "inception": "torch_fidelity"}
 SHOWN_PACKAGES = ("torch", "lightning-fabric", "dvc", "webdataset", "albumentations")
 # The synthetic birds fill half a gigabyte; CUB's pictures are 1.2 and held twice while they are fetched, before shards
 # and checkpoints at the paper's widths.
@@ -172,8 +172,12 @@ def _sources(source: "ArchivesSource", mirrors: "Mirrors", preset_file: str) -> 
                 remedy = f"put the official file there, or set source.{role}.sha256 to null in {preset_file}"
                 return Finding("archives", f"{path} is not the official file", remedy, blocks=True)
             origins.append(_sized(path))
-        elif urls:
+        elif urls and "://" in urls[0]:
             origins.append(f"{archive.name} from {urlsplit(urls[0]).netloc}")
+        elif urls and (project_root() / urls[0]).is_file():
+            origins.append(_sized(project_root() / urls[0]))
+        elif urls:
+            return Finding("archives", f"{urls[0]} is missing", "put it back, or pack your pictures again", blocks=True)
         else:
             remedy = f"put it into a folder and set {FOLDER_VARIABLE} to that folder"
             return Finding("archives", f"{archive.name} is nowhere and has no mirror", remedy, blocks=True)

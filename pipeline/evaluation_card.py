@@ -83,14 +83,14 @@ pictures of {species["test"]} species, {unseen}.
 
 Captions become {model.text_encoder.dim} numbers (`text_encoder/`). The generators have {sizes[0]:.1f} million weights
 (Stage I) and {sizes[1]:.1f} million (Stage II, with Stage I inside); `config.json` holds every size. The weights are
-averages over training.
+averages over training, where `ema` is not 0.
 
 ## Measured
 
 {protocol["test_captions"]} captions of {protocol["test_pictures"]} test pictures, noise from seed {protocol["seed"]},
-no truncation. "real" compares one half of the real test pictures with the other; "untrained" is Stage II before
-training; "chance" is blind guessing. FID and KID use a judge trained on these birds: compare them with each other, not
-with published figures. The judge is {results["judge"]["verdict"]}.
+no truncation. "real" compares one half of the real test pictures with the other: half as many, which makes its FID a
+little too high; "untrained" is Stage II before training; "chance" is blind guessing. FID and KID use a judge trained on
+these birds: compare them with each other, not with published figures. The judge is {results["judge"]["verdict"]}.
 
 {grid}
 

@@ -42,7 +42,7 @@ class Exam:
         train_views = show(artist, [self.train_round], self.panel, f"{self.title}, training captions")[0]
         pairs = zip(test_views, self.test_rounds, strict=True)
         test = average([self.unseen.score(views, request) for views, request in pairs])
-        test |= papers_scores(self.unseen.views, Views.join(test_views)) | {"diversity": self.diversity(artist)}
+        test |= papers_scores(self.unseen.views, Views.join(test_views)) | self.diversity(artist)
         return {"test": test, "train": self.seen.score(train_views, self.train_round)}
 
     def grade_first_round(self, artist: Artist) -> Scores:
@@ -50,7 +50,7 @@ class Exam:
         views = show(artist, self.test_rounds[:1], self.panel, f"{self.title}, untrained")[0]
         return self.unseen.score(views, self.test_rounds[0])
 
-    def diversity(self, artist: Artist) -> float:
+    def diversity(self, artist: Artist) -> Scores:
         """See `Yardstick.diversity`; over captions of evenly spaced test pictures."""
         times = self.config.samples_per_caption
         rows = torch.linspace(0, len(self.test) - 1, min(DIVERSE_CAPTIONS, len(self.test))).round().long()

@@ -38,15 +38,16 @@ class Yardstick:
         """Every figure of one round, in which `drawn` belongs to the request, row by row."""
         real = self.views[request.rows]
         columns = self.judge.targets([self.split.pictures[row]["species_id"] for row in request.rows.tolist()])
+        memorisation = metrics.memorisation_ratio(
+            metrics.distances_to(self.training, drawn.features), self.real_distances
+        )
         return (
             compare(real.features, drawn.features)
             | {
                 "species_top1": metrics.accuracy(drawn.logits, columns),
                 "species_top5": metrics.accuracy(drawn.logits, columns, top=5),
-                "memorisation": metrics.memorisation_ratio(
-                    metrics.distances_to(self.training, drawn.features), self.real_distances
-                ),
             }
+            | ({} if memorisation is None else {"memorisation": memorisation})
             | _colours(agreement(drawn.colours, sayings(self.split, request)))
         )
 
@@ -63,11 +64,12 @@ class Yardstick:
             return metrics.neighbour_distances(self.training)[rows]
         return metrics.distances_to(self.training, self.views.features[rows])
 
-    def diversity(self, drawn: Views, times: int) -> float:
-        """How far apart pictures of one caption are (groups of `times` in a row), over real ones of one species."""
+    def diversity(self, drawn: Views, times: int) -> Scores:
+        """How far apart pictures of one caption are (groups of `times` in a row), over real ones of one species; no
+        figure where no species has two real ones that differ."""
         species = torch.tensor([picture["species_id"] for picture in self.split.pictures])
         own = metrics.species_spread(self.views.features, species)
-        return metrics.spread(drawn.features.unflatten(0, (-1, times))) / own if own else 0.0
+        return {"diversity": metrics.spread(drawn.features.unflatten(0, (-1, times))) / own} if own else {}
 
     def real_scores(self) -> Scores:
         """What the split's real pictures score: those that the judge did not learn from, where it names species."""

@@ -101,6 +101,8 @@ def train_judge(trainer: Trainer, pictures: list[Picture], images: Tensor) -> Ju
     species_ids = tuple(sorted(set(species)))
     columns = torch.tensor([species_ids.index(each) for each in species])
     held_out = choose_held_out([picture.name for picture in pictures], species, trainer.config.held_out)
+    if not held_out.any():
+        raise UserError("no species has two pictures, so that none is left to measure the judge by: add some")
     torch.manual_seed(trainer.config.seed)
     classifier = Classifier(trainer.config.size, trainer.config.width, {SPECIES: len(species_ids)})
     trainer.fit("judge", classifier, images[~held_out], {SPECIES: columns[~held_out]}, JUDGE_VIEWS)

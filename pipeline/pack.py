@@ -17,11 +17,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageOps
 
 from pipeline import console, cub_archives
-from pipeline.crops import open_picture, to_rgb
+from pipeline.crops import open_picture, orientation, to_rgb
 from pipeline.cub_archives import Packed
 from pipeline.files import atomic_file, atomic_write, sha256
 from pipeline.manifest import Box
@@ -33,7 +34,6 @@ BOXES, TEST = "boxes.csv", "test.txt"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff")
 FEW_KINDS = 8  # below, too few to keep some from training altogether
 CROP = 1.5  # side of a crop over the longer side of its box
-_ORIENTATION = 0x0112  # EXIF tag
 _BUDGET = "\ntext_encoder:"  # where the part of a preset begins that says nothing of its data
 _HEAD = """# {name}: your own pictures. `stackgan pack` writes anew all above text_encoder; the rest is yours.
 # Sizes and budget are the sample's, for minutes on a CPU; presets/cub.yaml has those for a GPU.
@@ -128,11 +128,14 @@ def _read_kind(kind: Path) -> Iterator[Item]:
 
 
 def _captions(path: Path) -> tuple[str, ...]:
+    return tuple(" ".join(line.split()) for line in _text(path).splitlines() if line.strip())
+
+
+def _text(path: Path) -> str:
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no UTF-8 text ({error.reason} at byte {error.start})") from error
-    return tuple(" ".join(line.split()) for line in lines if line.strip())
+        raise UserError(f"{path} is no UTF-8 text ({error.reason} at byte {error.start}): save it as UTF-8") from error
 
 
 def read_boxes(folder: Path, items: Sequence[Item]) -> dict[str, Box]:
@@ -141,7 +144,7 @@ def read_boxes(folder: Path, items: Sequence[Item]) -> dict[str, Box]:
     if not path.exists():
         return {}
     boxes: dict[str, Box] = {}
-    rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig")))
+    rows = csv.DictReader(io.StringIO(_text(path)))
     for row in rows:
         where = f"{path}, line {rows.line_num}"
         try:
@@ -187,15 +190,25 @@ def _plain(name: str) -> str:
 
 
 def _upright(item: Item) -> tuple[bytes, tuple[int, int]]:
-    """The file as it is, or turned as its orientation tag says: later stages know none; with width and height."""
+    """The file as it is, or turned as its orientation tag says, since later stages know none; with width and height.
+
+    What is not compressed becomes a PNG: flat colours would shrink so much in the archive that it looked like a bomb.
+    """
     content = item.path.read_bytes()
     image = open_picture(content, str(item.path))
-    if image.getexif().get(_ORIENTATION, 1) > 1:
+    if orientation(image) > 1:
         image = Image.fromarray(to_rgb(ImageOps.exif_transpose(image)))
-        buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=95, subsampling="4:4:4")
-        content = buffer.getvalue()
+        content = _encoded(image, "JPEG", quality=95, subsampling="4:4:4")
+    elif image.format in ("BMP", "TIFF"):
+        image = Image.fromarray(to_rgb(image))
+        content = _encoded(image, "PNG")
     return content, image.size
+
+
+def _encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
 
 
 def _whole(width: int, height: int) -> Box:

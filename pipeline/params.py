@@ -36,16 +36,19 @@ SpeciesChoice = Annotated[StrictInt, Field(ge=1)] | Annotated[str, Field(min_len
 
 
 class RuntimeConfig(Strict):
-    """How a run uses the machine. Untracked by DVC: none of it may change a result on the same kind of device."""
+    """How a run uses the machine. Untracked by DVC: precision and devices move last digits, all else no result."""
 
     device: Literal["auto", "cpu", "cuda"]
     devices: int = Field(ge=1, description="processes on each node, one per device")
     nodes: int = Field(ge=1, description="machines")
     shards: Annotated[str, Field(pattern=r"^[a-z0-9]+://")] | None
-    shards_room: float = Field(gt=0, description="gigabytes of disk for the shards of a URL")
+    shards_room: float = Field(gt=0, allow_inf_nan=False, description="gigabytes of disk for the shards of a URL")
     precision: Literal["auto", "float32", "bfloat16"]
     workers: Annotated[StrictInt, Field(ge=0)] | Literal["auto"]
-    checkpoint_seconds: float = Field(ge=0, description="least time between two checkpoints")
+    checkpoint_seconds: float = Field(ge=0, allow_inf_nan=False, description="least time between two checkpoints")
+
+
+SPECIES = "a number N (the first N), all, or a list of numbers, names and globs, as in [14, '*Warbler']"
 
 
 class Params(NetworkConfig, TrainingConfig):
@@ -159,6 +162,8 @@ def _describe(error: ValidationError, preset_file: Path, specific: dict[str, Any
 
 
 def _problem(problem: Any, preset_file: Path, specific: dict[str, Any]) -> str:
+    if problem["loc"][:1] == ("species",):
+        return f"{PARAMS}: species should be {SPECIES}"
     message = problem["msg"][0].lower() + problem["msg"][1:]
     location = [str(part) for part in problem["loc"]]
     if problem["type"] == "value_error":  # a check of our own, whose message begins with the key

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from pipeline.files import require
 from pipeline.paths import Paths
 from pipeline.training import train_stage
-from stackgan.checkpoint import CONFIG, GENERATOR, load_stage1
+from stackgan.checkpoint import CONFIG, GENERATOR, load_card, load_stage1
 from stackgan.config import NetworkConfig
+from stackgan.errors import UserError
 from stackgan.networks import Stage2Generator
 
 if TYPE_CHECKING:
@@ -23,6 +24,13 @@ def run(params: "Params") -> None:
     folder = require(Paths(params.preset).stage(1), made_by="stage1")
 
     def build(config: NetworkConfig, embedding_dim: int) -> Stage2Generator:
+        first = load_card(folder, stage=1)
+        for name, wanted, found in (
+            ("z_dim", config.z_dim, first.network.z_dim),
+            ("the embeddings' dimension", embedding_dim, first.embedding_dim),
+        ):
+            if wanted != found:
+                raise UserError(f"{folder} was trained with {name} {found}, not {wanted}: run stage1 again")
         return Stage2Generator(config, embedding_dim, load_stage1(folder))
 
     train_stage(2, params, build, inputs=(folder / CONFIG, folder / GENERATOR))

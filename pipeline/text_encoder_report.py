@@ -83,9 +83,11 @@ def _tile(split: Split, index: int, own: int) -> Image.Image:
 def summary(metrics: Mapping[str, Any]) -> str:
     """The gist in a line."""
     test = metrics["test"]
-    parts = [f"text encoder: {test['paraphrases_nearer']:.1%} of paraphrases nearer than other birds (chance 50%)"]
+    parts = []
+    if "paraphrases_nearer" in test:
+        parts.append(f"{test['paraphrases_nearer']:.1%} of paraphrases nearer than other birds (chance 50%)")
     if "ap_50" in test:
         parts.append(f"AP@50 of test pictures {test['ap_50']:.1%} (chance {test['ap_50_chance']:.1%})")
     if "cosine_to_official" in test:
         parts.append(f"cosine to the official embeddings of test captions {test['cosine_to_official']:.3f}")
-    return ", ".join(parts)
+    return f"text encoder: {', '.join(parts) or 'trained'}"

@@ -193,12 +193,16 @@ class StageRun:
 
 def stage_loader(shards: Path, size: int, batch_size: int, params: "Params", machine: Fabric) -> Loader:
     """This process's share of training batches of `batch_size` pictures in all."""
-    if batch_size % machine.world_size:
-        raise UserError(f"batch_size {batch_size} cannot be shared by {machine.world_size} devices: choose a multiple")
+    share, left = divmod(batch_size, machine.world_size)
+    if left or share < 2:  # batch norm needs two
+        raise UserError(
+            f"batch_size {batch_size} cannot be shared by {machine.world_size} devices, two pictures or more for each: "
+            "choose a multiple"
+        )
     return loader(
         shards,
         "train",
-        batch_size=batch_size // machine.world_size,
+        batch_size=share,
         size=size,
         seed=params.seed,
         transform=params.transform,

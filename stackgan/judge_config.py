@@ -13,7 +13,7 @@ class JudgeConfig(Strict):
     It has a seed of its own, so that an experiment with another top-level seed is still judged by the same judge.
     """
 
-    seed: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
     size: Annotated[int, Field(ge=64, le=256, multiple_of=32)]  # side in pixels of what it looks at
     width: Annotated[int, Field(ge=4, le=128)]  # channels of the first block; the features number eight times this
     epochs: Annotated[int, Field(ge=1, le=1000)]

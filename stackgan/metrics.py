@@ -109,11 +109,12 @@ def spread(groups: Tensor) -> float:
     return float(distances.sum((1, 2)).mean()) / (k * (k - 1))
 
 
-def species_spread(features: Tensor, species: Tensor) -> float:
-    """Mean distance between two pictures [N, F] of one species [N], over the species that have two or more."""
+def species_spread(features: Tensor, species: Tensor) -> float | None:
+    """Mean distance between two pictures [N, F] of one species [N], over the species that have two or more; None where
+    none has."""
     groups = [features[species == each] for each in species.unique()]
     spreads = [spread(group[None]) for group in groups if len(group) > 1]
-    return sum(spreads) / len(spreads) if spreads else 0.0
+    return sum(spreads) / len(spreads) if spreads else None
 
 
 def collapse_rate(real: Tensor, generated: Tensor) -> float:
@@ -126,15 +127,16 @@ def collapse_rate(real: Tensor, generated: Tensor) -> float:
     return _share(neighbour_distances(generated) < threshold)
 
 
-def memorisation_ratio(drawn: Tensor, real: Tensor) -> float:
+def memorisation_ratio(drawn: Tensor, real: Tensor) -> float | None:
     """Median distance [N] from a drawn picture to the nearest training picture, over that of real pictures [M].
 
     The real pictures should be such as neither the generator's training nor, as far as may be, the judge's has seen:
     `distances_to` of test pictures, or `neighbour_distances` of training pictures where their own captions are drawn.
     0 = copies of training pictures; near 1 = no nearer to them than real pictures are; above 1 = unlike any real
-    picture, which bad pictures are too.
+    picture, which bad pictures are too. None where half of the real pictures are copies themselves.
     """
-    return float(drawn.median() / real.median())
+    usual = float(real.median())
+    return float(drawn.median()) / usual if usual else None
 
 
 def neighbour_distances(features: Tensor, k: int = 1) -> Tensor:

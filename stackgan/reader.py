@@ -143,6 +143,13 @@ class Loader:
         except UserError as error:
             # From a worker it comes with the worker's traceback, whose last line is the message.
             raise UserError(str(error).strip().rpartition(f"{UserError.__name__}: ")[2]) from error
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise UserError(
+                "a process that loads pictures died, most likely for lack of memory, in a container of shared memory: "
+                "give it more (--shm-size), or set runtime.workers to 0"
+            ) from error
 
 
 @dataclass(frozen=True)

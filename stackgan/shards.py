@@ -16,7 +16,7 @@ from PIL import Image
 from stackgan.errors import UserError
 from stackgan.mirror import Origin
 
-Raw = dict[str, Any]  # a sample as bytes: __key__, __url__ (the shard's name), jpg, json, npy
+Raw = dict[str, Any]  # a sample as bytes: __key__, __url__ (the shard's path), jpg, json, npy
 Pixels = NDArray[np.uint8]
 Vectors = NDArray[np.float16]
 _SAMPLE_ERRORS = (
@@ -72,7 +72,7 @@ class Shards:
             count = 0
             try:
                 with self._open(path) as stream:
-                    files = wds.tariterators.tar_file_expander([{"url": path.name, "stream": stream}])
+                    files = wds.tariterators.tar_file_expander([{"url": str(path), "stream": stream}])
                     for raw in wds.tariterators.group_by_keys(files):
                         count += 1
                         yield raw

@@ -1,10 +1,4 @@
-"""The text encoder's values, as a preset's section `text_encoder` holds them. Imports no torch.
-
-Recommended for `sample`:  max_length 201, conv_widths [128, 192], rnn_width 64, dim 128, image_size 64, image_width 8,
-                           epochs 24, batch_size 30, lr 0.005
-Recommended for `cub`:     max_length 201, conv_widths [384, 512, 512], rnn_width 512, dim 1024 (the published sizes),
-                           image_size 64, image_width 16, epochs 40, batch_size 25, lr 0.001
-"""
+"""The text encoder's values, as a preset's section `text_encoder` holds them. Imports no torch."""
 
 from typing import Annotated, Literal
 

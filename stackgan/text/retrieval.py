@@ -53,5 +53,4 @@ def paraphrases_nearer(texts: Tensor, owner: Tensor, species: Tensor) -> dict[st
         theirs = torch.stack([pictures[int(stranger)][0] for stranger in chosen])
         same, other = (texts[mine] * texts[mine.roll(-1)]).sum(1), (texts[mine] * texts[theirs]).sum(1)
         nearer.append(same > other)
-    share = _share(torch.cat(nearer)) if nearer else 0.0
-    return {"paraphrases_nearer": share, "paraphrases_nearer_chance": 0.5}
+    return {"paraphrases_nearer": _share(torch.cat(nearer)), "paraphrases_nearer_chance": 0.5} if nearer else {}

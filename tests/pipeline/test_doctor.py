@@ -1,5 +1,6 @@
 """What `doctor` finds, and that looking changes nothing."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -101,6 +102,19 @@ def test_archives_are_told_from_where_download_takes_them(
 
     tiny().save(Path("data", PRESET, "raw"))
     assert f"data/{PRESET}/raw/birds.zip" in found("archives").text
+
+
+def test_packed_archives_are_told_or_missed(edit: Edit) -> None:
+    preset = Path(f"presets/{PRESET}.yaml")
+    mirrors = "mirrors:\n  images: [archives/a.tgz]\n  captions: [archives/b.zip]\n\n"
+    preset.write_text(re.sub(r"mirrors:.*?\n\n", mirrors, preset.read_text(), flags=re.DOTALL))
+    missing = found("archives")
+    assert missing.blocks and missing.text == "archives/a.tgz is missing"
+    Path("archives").mkdir()
+    for name in ("a.tgz", "b.zip"):
+        Path("archives", name).write_bytes(b"0" * 1_000_000)
+    assert found("archives").verdict == "ok"
+    assert "archives/a.tgz 1 MB" in found("archives").text
 
 
 def test_the_sample_needs_no_archive(edit: Edit) -> None:

@@ -81,7 +81,7 @@ CASES: dict[str, tuple[str, str, str]] = {
     "aliases without end": (
         "species: all",
         LAUGHS + "species: *a11",
-        "params.yaml: unknown key 'a0'…species.literal['all']: input should be 'all', not [[[...], [...], …",
+        "params.yaml: unknown key 'a0'…species should be a number N (the first N), all, or a list of…",
     ),
     "an alias of itself": (
         "seed: 0",
@@ -110,6 +110,9 @@ OVERRIDES = {
     "diffaugment=[cutout, cutout]": "presets/sample.yaml: diffaugment names an augmentation twice",
     "seed=2001-99-99": "override 'seed=2001-99-99': '2001-99-99' is not valid YAML",
     f"seed={'[' * 5000}": "override 'seed=[[[[[[[…[': '[[[[…' is not valid YAML",
+    'species="*Warbler"': "params.yaml: species should be a number N (the first N), all, or a list of numbers…",
+    "runtime.shards_room=.inf": "params.yaml: runtime.shards_room: input should be a finite number, not inf",
+    "evaluate.seed=99999999999": "params.yaml: evaluate.seed: input should be less than 4294967296, not 99999999999",
     "seed=\x1b[2J": "override 'seed=\\x1b[2J': '\\x1b[2J' is not valid YAML",
 }
 

@@ -104,6 +104,12 @@ def test_one_species_is_nothing_to_judge(project: Project) -> None:
         stage.run(project(data, *QUICK))
 
 
+def test_single_pictures_leave_none_to_measure_by(project: Project) -> None:
+    with pytest.raises(UserError, match="no species has two pictures"):
+        stage.run(project(tiny(1), *QUICK))
+    assert not PATHS.judge.exists()
+
+
 def test_missing_archives_name_the_stage_to_run(project: Project) -> None:
     params = project(tiny(2), *QUICK)
     (PATHS.raw / params.source.images.name).unlink()

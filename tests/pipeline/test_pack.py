@@ -1,3 +1,4 @@
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -79,10 +80,26 @@ def test_a_photograph_lying_on_its_side_is_turned(folder: Path) -> None:
     assert (pixels[60, 20:44, 0] > 200).all()
 
 
+def test_flat_colours_without_compression_are_no_bomb(folder: Path) -> None:
+    for number in range(8):
+        Image.new("RGB", (2000, 2000), (10 * number, 200, 40)).save(folder / "apple" / f"flat {number}.bmp")
+        (folder / "apple" / f"flat {number}.txt").write_text("this fruit is flat\n")
+    pack.run(folder)
+    assert crop("001.apple/flat_3.jpg")[32, 32].tolist() == [30, 200, 40]
+
+
+def test_an_orientation_that_is_no_number_is_none(folder: Path) -> None:
+    text_tag = b"\x12\x01" + b"\x02\0" + b"\x03\0\0\0" + b"up\0\0"
+    exif = b"Exif\0\0" + b"II*\0\x08\0\0\0" + b"\x01\0" + text_tag + b"\0\0\0\0"
+    Image.new("RGB", (90, 60), "blue").save(folder / "apple" / "no 0.png", exif=exif)
+    pack.run(folder)
+    assert (crop("001.apple/no_0.jpg")[32, 32] == (0, 0, 255)).all()
+
+
 def test_packing_again_changes_checksums_only_with_the_content(folder: Path) -> None:
     pack.run(folder)
     preset = Path("presets/fruits.yaml")
-    preset.write_text(preset.read_text().replace("gf_dim: 32", "gf_dim: 48"))
+    preset.write_text(re.sub(r"gf_dim: \d+", "gf_dim: 48", preset.read_text()))
     before = preset.read_text()
     pack.run(folder)
     assert preset.read_text() == before
@@ -119,6 +136,10 @@ def test_kinds_for_test_can_be_named(folder: Path) -> None:
             "line 2: not a line of name",
         ),
         (lambda folder: (folder / "boxes.csv").write_text("name,x,y,width,height\nkiwi,1,2,3,4"), "no picture 'kiwi'"),
+        (
+            lambda folder: (folder / "boxes.csv").write_bytes(b"name,x,y,width,height\ncaf\xe9,1"),
+            "boxes.csv is no UTF-8",
+        ),
         (lambda folder: (folder / "test.txt").write_text("kiwi\n"), "test.txt: there is no kind 'kiwi'"),
         (
             lambda folder: list(map(shutil.rmtree, (folder / kind for kind in COLOURS))),

@@ -123,6 +123,8 @@ def test_stage2_trains_on_a_frozen_stage1(tmp_path: Path, monkeypatch: pytest.Mo
         stage2.run(chosen)
     stage1.run(chosen)
     before = (PATHS.stage(1) / "generator.safetensors").read_bytes()
+    with pytest.raises(UserError, match="stage1 was trained with z_dim 8, not 9: run stage1 again"):
+        stage2.run(chosen.model_copy(update={"z_dim": 9}))
     stage2.run(chosen)
     assert (PATHS.stage(1) / "generator.safetensors").read_bytes() == before
     generator = load_stage2(PATHS.stage(2), load_stage1(PATHS.stage(1)))
@@ -143,12 +145,14 @@ def test_two_devices_see_different_batches_and_agree_on_the_weights(tmp_path: Pa
     assert not set(first["keys"]) & set(second["keys"])
 
 
-def test_a_batch_that_devices_cannot_share_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [2, 3])
+def test_a_batch_that_devices_cannot_share_is_refused(size: int, tmp_path: Path) -> None:
     project = make_project(tmp_path / "project")
-    command = [sys.executable, "-m", "pipeline", "stage1", *_options("stage1.batch_size=3", "runtime.devices=2")]
+    options = _options(f"stage1.batch_size={size}", "runtime.devices=2")
+    command = [sys.executable, "-m", "pipeline", "stage1", *options]
     done = subprocess.run(command, cwd=project, env=_environment(), capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
-    assert "batch_size 3 cannot be shared by 2 devices" in done.stderr
+    assert f"batch_size {size} cannot be shared by 2 devices" in done.stderr
 
 
 def _start(project: Path, *more: str) -> subprocess.Popen[bytes]:

@@ -11,15 +11,18 @@ from PIL import Image
 CAPTIONS, DIM = 3, 4
 
 
-def make_shards(folder: Path, *counts: int, crop_size: int = 76, split: str = "train") -> Path:
-    """One tar of `split` for each of `counts`; sample n has key n, species n % 5 and embeddings 10 n + caption."""
+def make_shards(folder: Path, *counts: int, crop_size: int = 76, split: str = "train", first: int = 0) -> Path:
+    """One tar of `split` for each of `counts`; sample n has key n, species n % 5 and embeddings 10 n + caption.
+
+    With `first` the same keys hold the samples from that number on.
+    """
     rows, number = [], 0
     folder.mkdir(parents=True, exist_ok=True)
     for shard, count in enumerate(counts):
         path = folder / f"{split}-{shard:06d}.tar"
         with path.open("wb") as file, wds.TarWriter(file, encoder=False, mtime=0) as tar:
             for _ in range(count):
-                tar.write(sample(number, crop_size))
+                tar.write(sample(first + number, crop_size) | {"__key__": f"{number:06d}"})
                 number += 1
         rows.append({"name": path.name, "samples": count, "bytes": path.stat().st_size})
     (folder / "index.json").write_text(json.dumps({"splits": {split: {"samples": number, "shards": rows}}}))

@@ -1,4 +1,5 @@
 import json
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -249,6 +250,12 @@ def test_a_cut_or_foreign_member_is_named(tmp_path: Path, change: dict[str, Call
     del raw[member]
     with pytest.raises(UserError, match="sample 000000 is damaged"):
         decode(raw)
+
+
+def test_a_loading_process_that_dies_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stackgan.reader.decode", lambda raw: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(UserError, match="a process that loads pictures died"):
+        epoch(load(folder, workers=2), 0)
 
 
 def test_shards_that_are_short_missing_or_unknown_are_errors(folder: Path) -> None:
