@@ -30,8 +30,7 @@ from stackgan.probe import PartReader, Probe, ProbeCard, hold_out_species, parts
 if TYPE_CHECKING:
     from pipeline.params import Params
 
-FORMAT = 2  # raise it when the same params and data make another judge
-PROBE_PATIENCE = 2  # it finds parts by itself, which takes it so many times the judge's epochs
+FORMAT = 3  # raise it when the same params and data make another judge
 
 
 Targets = Mapping[str, Tensor]
@@ -69,23 +68,17 @@ class Trainer:
         self._identity, self._seconds = identity, seconds
         self._checkpoints: list[Checkpoints] = []
 
-    def fit(
-        self, name: str, network: Network, crops: Tensor, targets: Targets, views: Views, patience: int = 1
-    ) -> None:
-        """Train `network`, which ends in the averaged weights; `targets` are int64 [N] for each question.
-
-        It takes `patience` times as many epochs as the judge is given.
-        """
-        config = self.config.model_copy(update={"epochs": patience * self.config.epochs})
-        training = ClassifierTraining(network.to(self.device), crops, targets, config, views)
+    def fit(self, name: str, network: Network, crops: Tensor, targets: Targets, views: Views) -> None:
+        """Train `network`, which ends in the averaged weights; `targets` are int64 [N] for each question."""
+        training = ClassifierTraining(network.to(self.device), crops, targets, self.config, views)
         checkpoints = Checkpoints(name, self._identity, self._seconds)
         self._checkpoints.append(checkpoints)
         checkpoints.claim()
         if checkpoints.restore(training.restore):
             console.info(f"{name}: goes on after epoch {training.epoch}")
-        for _ in console.track(range(training.epoch, config.epochs), f"{name}, epochs"):
+        for _ in console.track(range(training.epoch, self.config.epochs), f"{name}, epochs"):
             training.run_epoch()
-            if checkpoints.due() or training.epoch == config.epochs:
+            if checkpoints.due() or training.epoch == self.config.epochs:
                 checkpoints.save(training.epoch, training.state())
         network.load_state_dict(training.average.state_dict())
 
@@ -131,7 +124,7 @@ def train_probe(trainer: Trainer, pictures: list[Picture], images: Tensor, parts
     learnt = {part: target[~held_out] for part, target in targets.items()}
     torch.manual_seed(trainer.config.seed)
     reader = PartReader(trainer.config.size, trainer.config.width, parts, len(colours))
-    trainer.fit("probe", reader, images[~held_out], learnt, PROBE_VIEWS, PROBE_PATIENCE)
+    trainer.fit("probe", reader, images[~held_out], learnt, PROBE_VIEWS)
     logits = ask(reader, centre(images[held_out])).logits
     accuracies = {part: accuracy(logits[part], target[held_out]) for part, target in targets.items()}
     return Probe(reader, ProbeCard(trainer.config.size, trainer.config.width, parts, colours, accuracies))

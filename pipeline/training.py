@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 AGREE_EVERY = 10  # steps; how often processes tell each other whether one was asked to stop
 FORMAT = 5  # raise it when equal params and data make other weights
 _DATA_PARAMS = ("seed", "transform", "captions_per_sample")
+_OF_STAGE2 = {"residual_blocks": 0, "stage1_skip": False}  # Stage I has neither, and need not train anew for them
 _PANELS = {
     "Losses": ("loss_d", "loss_g"),
     "What D takes for real": ("d_real", "d_heldout", "d_mismatched", "d_generated"),
@@ -85,7 +86,7 @@ class StageRun:
         self.stage: StageConfig = params.stage1 if number == 1 else params.stage2
         self.report = Paths(params.preset).stage_report(number)
         self.loader = stage_loader(shards, STAGE_SIZES[number], self.stage.batch_size, params, machine)
-        network = _part(params, NetworkConfig)
+        network = _part(params, NetworkConfig).model_copy(update=_OF_STAGE2 if number == 1 else {})
         dimensions = next(iter(samples(shards, "train", size=STAGE_SIZES[number]))).embeddings.shape[1]
         self.card = StageCard(stage=number, embedding_dim=dimensions, network=network)
         self.trainer = Trainer(
@@ -216,8 +217,9 @@ def stage_loader(shards: Path, size: int, batch_size: int, params: "Params", mac
 
 def _identity(number: int, params: "Params") -> dict[str, Any]:
     """Everything but files that determines the training: what the stage's DVC params name."""
-    names = (*NetworkConfig.model_fields, *TrainingConfig.model_fields, f"stage{number}", *_DATA_PARAMS)
-    return {"format": FORMAT, **params.model_dump(include=set(names), mode="json")}
+    names = {*NetworkConfig.model_fields, *TrainingConfig.model_fields, f"stage{number}", *_DATA_PARAMS}
+    names -= _OF_STAGE2.keys() if number == 1 else set()
+    return {"format": FORMAT, **params.model_dump(include=names, mode="json")}
 
 
 def _part(params: "Params", kind: type[Part]) -> Part:

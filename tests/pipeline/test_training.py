@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from ruamel.yaml import YAML
 
-from pipeline import params, stage1, stage2
+from pipeline import params, stage1, stage2, training
 from pipeline.paths import Paths
 from stackgan.checkpoint import load_discriminator, load_stage1, load_stage2
 from stackgan.errors import UserError
@@ -67,6 +68,16 @@ def test_outs_are_complete_and_legible(uninterrupted: dict[Path, bytes], tmp_pat
     generator = load_stage1(tmp_path / PATHS.stage(1))
     assert generator(torch.randn(2, 8), torch.randn(2, 8)).image.shape == (2, 3, 64, 64)
     assert not load_discriminator(tmp_path / PATHS.stage(1)).training
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_dvc_knows_every_value_that_determines_a_training(number: int) -> None:
+    params_of_dvc: set[str] = set()
+    for entry in YAML(typ="safe").load(PROJECT / "dvc.yaml")["stages"][f"stage{number}"]["params"]:
+        params_of_dvc |= {entry} if isinstance(entry, str) else set(*entry.values())
+    determining = training._identity(number, params.load("sample"))
+    assert params_of_dvc == determining.keys() - {"format"}
+    assert ("residual_blocks" in determining) == (number == 2)
 
 
 @pytest.mark.parametrize(
