@@ -22,10 +22,12 @@ class EarlierCaptions:
         """A batch's captions and the earlier ones behind them."""
         return Captions(torch.cat([embedding, self._embedding]), torch.cat([species, self._species]))
 
-    def keep(self, captions: Captions) -> None:
-        """Keep the first of what `after` gave. In place: a recorded step reads from where it was recorded."""
-        self._embedding.copy_(captions.embedding[: len(self._embedding)])
-        self._species.copy_(captions.species[: len(self._species)])
+    def keep(self, embedding: Tensor, species: Tensor) -> None:
+        """Put captions [N, T] before those that are there, the last of which go. In place: a recorded step reads from
+        where it was recorded."""
+        kept = self.after(embedding, species)
+        self._embedding.copy_(kept.embedding[: len(self._embedding)])
+        self._species.copy_(kept.species[: len(self._species)])
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"embedding": self._embedding, "species": self._species}

@@ -117,7 +117,7 @@ class Trainer:
 
         loss_d, real, fake = self._discriminator_phase(pairs, generated.image.detach())
         loss_g, kl = self._generator_phase(pairs, generated)
-        self._earlier.keep(pairs.captions)
+        self._keep(*batch[1:])
 
         valid = pairs.valid.float()
         with torch.no_grad():
@@ -126,6 +126,13 @@ class Trainer:
             mismatched = (probability[1] * valid).sum()
             means = [loss_d, loss_g, kl, sigma, probability[0].mean(), probability[2].mean()]
             self._accumulate(torch.stack([*means, mismatched]), valid.sum())
+
+    def _keep(self, *captions: Tensor) -> None:
+        """Keep a batch's captions and those of all other ranks: the same on each, since the first one's are saved."""
+        if self.config.earlier_captions:
+            every = [cast("Tensor", self.fabric.all_gather(self.fabric.to_device(tensor))) for tensor in captions]
+            embedding, species = every if self.fabric.world_size == 1 else [each.flatten(0, 1) for each in every]
+            self._earlier.keep(embedding, species)
 
     def _pairs(self, *batch: Tensor) -> Pairs:
         image, embedding, species = (self.fabric.to_device(tensor) for tensor in batch)

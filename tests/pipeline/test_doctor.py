@@ -104,7 +104,8 @@ def test_archives_are_told_from_where_download_takes_them(
     assert f"data/{PRESET}/raw/birds.zip" in found("archives").text
 
 
-def test_packed_archives_are_told_or_missed(edit: Edit) -> None:
+def test_packed_archives_are_told_or_missed(edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("STACKGAN_ARCHIVES", raising=False)
     preset = Path(f"presets/{PRESET}.yaml")
     mirrors = "mirrors:\n  images: [archives/a.tgz]\n  captions: [archives/b.zip]\n\n"
     preset.write_text(re.sub(r"mirrors:.*?\n\n", mirrors, preset.read_text(), flags=re.DOTALL))
