@@ -48,9 +48,6 @@ class RuntimeConfig(Strict):
     checkpoint_seconds: float = Field(ge=0, allow_inf_nan=False, description="least time between two checkpoints")
 
 
-SPECIES = "a number N (the first N), all, or a list of numbers, names and globs, as in [14, '*Warbler']"
-
-
 class Params(NetworkConfig, TrainingConfig):
     """Every parameter of the pipeline by the name that it has in YAML and on the command line."""
 
@@ -78,12 +75,12 @@ def load(preset: str | None = None, overrides: Iterable[str] = ()) -> Params:
     (`preset=cub`). Raises a `UserError` that names file and key for anything missing, unknown, misspelt or out of
     range.
     """
-    changes = [override.removeprefix(f"{PARAMS}:") for override in overrides]
+    changes = [_file_and_change(override) for override in overrides]
     common = _read(PARAMS)
     if preset is not None:
         common["preset"] = preset
-    for change in changes:
-        if change.startswith("preset="):  # before all others, since it says which file they change
+    for file, change in changes:
+        if file == PARAMS and change.startswith("preset="):  # before all others, since it says which file they change
             _apply(change, common)
     known = sorted(path.stem for path in PRESETS.glob("*.yaml"))
     if common.get("preset") not in known:
@@ -93,8 +90,10 @@ def load(preset: str | None = None, overrides: Iterable[str] = ()) -> Params:
     if twice := sorted(common.keys() & specific.keys(), key=str):
         raise UserError(f"{chosen}: {twice[0]!r} stands in {PARAMS} too: keep it in one of them")
     values = common | specific
-    for change in changes:
-        _apply(_within(chosen, change), values)
+    for file, change in changes:
+        if file not in (PARAMS, chosen):
+            raise UserError(f"override '{file}:{change}': this run reads {PARAMS} and {chosen}, not {file}")
+        _apply(change, values)
     try:
         return Params.model_validate(values)
     except ValidationError as error:
@@ -126,14 +125,10 @@ def _parse(text: str) -> Any:
         raise ValueError("it nests too deep") from None
 
 
-def _within(chosen: Path, change: str) -> str:
-    """A change without the preset file that it names, which must be the chosen one."""
-    file, colon, key_and_value = change.partition(".yaml:")
-    if not colon or "=" in file:
-        return change
-    if Path(f"{file}.yaml") != chosen:
-        raise UserError(f"override {change!r}: this run reads {PARAMS} and {chosen}, not {file}.yaml")
-    return key_and_value
+def _file_and_change(override: str) -> tuple[Path, str]:
+    """The file that an override names, params.yaml if none, and the rest of it."""
+    file, named, change = override.partition(".yaml:")
+    return (Path(f"{file}.yaml"), change) if named and "=" not in file else (PARAMS, override)
 
 
 def _apply(override: str, values: dict[str, Any]) -> None:
@@ -163,7 +158,8 @@ def _describe(error: ValidationError, preset_file: Path, specific: dict[str, Any
 
 def _problem(problem: Any, preset_file: Path, specific: dict[str, Any]) -> str:
     if problem["loc"][:1] == ("species",):
-        return f"{PARAMS}: species should be {SPECIES}"
+        choices = "a number N (the first N), all, or a list of numbers, names and globs, as in [14, '*Warbler']"
+        return f"{PARAMS}: species should be {choices}"
     message = problem["msg"][0].lower() + problem["msg"][1:]
     location = [str(part) for part in problem["loc"]]
     if problem["type"] == "value_error":  # a check of our own, whose message begins with the key

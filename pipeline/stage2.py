@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pipeline.files import require
 from pipeline.paths import Paths
 from pipeline.training import train_stage
-from stackgan.checkpoint import CONFIG, GENERATOR, load_card, load_stage1
+from stackgan.checkpoint import CONFIG, GENERATOR, load_stage1
 from stackgan.config import NetworkConfig
 from stackgan.errors import UserError
 from stackgan.networks import Stage2Generator
@@ -24,13 +24,13 @@ def run(params: "Params") -> None:
     folder = require(Paths(params.preset).stage(1), made_by="stage1")
 
     def build(config: NetworkConfig, embedding_dim: int) -> Stage2Generator:
-        first = load_card(folder, stage=1)
+        stage1 = load_stage1(folder)
         for name, wanted, found in (
-            ("z_dim", config.z_dim, first.network.z_dim),
-            ("the embeddings' dimension", embedding_dim, first.embedding_dim),
+            ("z_dim", config.z_dim, stage1.z_dim),
+            ("embeddings of dimension", embedding_dim, stage1.augmentation.linear.in_features),
         ):
             if wanted != found:
                 raise UserError(f"{folder} was trained with {name} {found}, not {wanted}: run stage1 again")
-        return Stage2Generator(config, embedding_dim, load_stage1(folder))
+        return Stage2Generator(config, embedding_dim, stage1)
 
     train_stage(2, params, build, inputs=(folder / CONFIG, folder / GENERATOR))

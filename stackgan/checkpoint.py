@@ -26,7 +26,7 @@ class StageCard(Strict):
     """Content of a model folder's config.json."""
 
     stage: int = Field(ge=1, le=2)
-    embedding_dim: int = Field(ge=1, le=65536)
+    embedding_dim: int = Field(ge=1)
     network: NetworkConfig
 
 

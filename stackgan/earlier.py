@@ -1,9 +1,18 @@
 """Captions of earlier steps, so that a small batch has many wrong answers to offer."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
-from stackgan.losses import NO_CAPTION, Captions
+from stackgan.losses import NO_CAPTION
+
+
+class Captions(NamedTuple):
+    """embedding [N, T] and species int64 [N] of captions: first those of the batch, then earlier ones."""
+
+    embedding: Tensor
+    species: Tensor
 
 
 class EarlierCaptions:

@@ -11,13 +11,6 @@ TEMPERATURE = 0.1  # of the contrastive scores
 NO_CAPTION = -1  # the species where there is none
 
 
-class Captions(NamedTuple):
-    """embedding [N, T] and species int64 [N] of captions: first those of the batch, then earlier ones."""
-
-    embedding: Tensor
-    species: Tensor
-
-
 class Mismatch(NamedTuple):
     """indices int64 [B] of the rows whose caption each picture gets, valid bool [B]: False where there is none."""
 
@@ -25,14 +18,13 @@ class Mismatch(NamedTuple):
     valid: Tensor
 
 
-def mismatch(captions: Captions, size: int, kind: str) -> Mismatch:
+def mismatch(species: Tensor, size: int, kind: str) -> Mismatch:
     """Pick for each picture of the batch, whose captions are the first `size`, a caption that does not describe it.
 
-    `other-species` draws uniformly among all captions of another species; a row is invalid if there is none, so all are
-    with a single species. `shuffled` takes the neighbour in the (shuffled) batch, as the authors' PyTorch code does,
-    and may hit the same species. `none` has no valid row.
+    `species` int64 [N] of all captions. `other-species` draws uniformly among those of another species; a row is
+    invalid if there is none, so all are with a single species. `shuffled` takes the neighbour in the (shuffled) batch,
+    as the authors' PyTorch code does, and may hit the same species. `none` has no valid row.
     """
-    species = captions.species
     rows = torch.arange(size, device=species.device)
     if kind == "shuffled":
         return Mismatch(rows.roll(1), torch.full_like(rows, size > 1, dtype=torch.bool))

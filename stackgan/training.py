@@ -16,12 +16,11 @@ from torch.nn.utils import parametrize
 
 from stackgan.augment import augment
 from stackgan.config import TrainingConfig
-from stackgan.earlier import EarlierCaptions
+from stackgan.earlier import Captions, EarlierCaptions
 from stackgan.ema import Ema
 from stackgan.errors import UserError
 from stackgan.layers import initialise
 from stackgan.losses import (
-    Captions,
     contrastive_loss,
     discriminator_loss,
     generator_loss,
@@ -117,7 +116,7 @@ class Trainer:
 
         loss_d, real, fake = self._discriminator_phase(pairs, generated.image.detach())
         loss_g, kl = self._generator_phase(pairs, generated)
-        self._keep(*batch[1:])
+        self._keep(pairs)
 
         valid = pairs.valid.float()
         with torch.no_grad():
@@ -127,17 +126,19 @@ class Trainer:
             means = [loss_d, loss_g, kl, sigma, probability[0].mean(), probability[2].mean()]
             self._accumulate(torch.stack([*means, mismatched]), valid.sum())
 
-    def _keep(self, *captions: Tensor) -> None:
-        """Keep a batch's captions and those of all other ranks: the same on each, since the first one's are saved."""
-        if self.config.earlier_captions:
-            every = [cast("Tensor", self.fabric.all_gather(self.fabric.to_device(tensor))) for tensor in captions]
-            embedding, species = every if self.fabric.world_size == 1 else [each.flatten(0, 1) for each in every]
-            self._earlier.keep(embedding, species)
+    def _keep(self, pairs: Pairs) -> None:
+        """Keep the batch's captions and those of all other ranks: the same on each, since the first one's are saved."""
+        if not self.config.earlier_captions:
+            return
+        batch = [pairs.embedding, pairs.captions.species[: len(pairs.embedding)]]
+        if self.fabric.world_size > 1:
+            batch = [cast("Tensor", self.fabric.all_gather(tensor)).flatten(0, 1) for tensor in batch]
+        self._earlier.keep(*batch)
 
     def _pairs(self, *batch: Tensor) -> Pairs:
         image, embedding, species = (self.fabric.to_device(tensor) for tensor in batch)
         captions = self._earlier.after(embedding, species)
-        other = mismatch(captions, len(image), self.config.mismatched)
+        other = mismatch(captions.species, len(image), self.config.mismatched)
         return Pairs(to_unit(image), embedding, captions.embedding[other.indices], other.valid, captions)
 
     def _discriminator_phase(

@@ -22,8 +22,13 @@ def load(build: Callable[[], Network], path: Path, config: str, given: Mapping[s
     unfit file is a `UserError` that names it and the file `config` beside it.
     """
     given = given or {}
-    with torch.device("meta"):
-        wanted = {name: tuple(value.shape) for name, value in build().state_dict().items() if name not in given}
+    try:
+        with torch.device("meta"):
+            wanted = {name: tuple(value.shape) for name, value in build().state_dict().items() if name not in given}
+    except (TypeError, OverflowError, RuntimeError):  # a size, or a product of sizes, that is no 64-bit number
+        raise UserError(
+            f"{path.with_name(config)} asks for sizes that no network has: take both from one place"
+        ) from None
     try:
         if misfit := _misfit(wanted, _shapes(path)):
             raise UserError(f"{path} does not fit {config}: {misfit}; train again, or take both from one place")

@@ -126,12 +126,16 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
         UNFIT + "encode.0.weight is unknown" + ADVICE,
     ),
     "config: absurd sizes": (
-        edit_config(lambda values: values["stage1"].update(embedding_dim=65536)),
-        UNFIT + "augmentation.linear.weight has the shape [16, 8], not [16, 65536]" + ADVICE,
+        edit_config(lambda values: values["stage1"].update(embedding_dim=10**12)),
+        UNFIT + "augmentation.linear.weight has the shape [16, 8], not [16, 1000000000000]" + ADVICE,
     ),
     "config: a size beyond all numbers": (
         edit_config(lambda values: values["stage1"].update(embedding_dim=10**30)),
-        "{folder}/config.json is no StackGAN's config: 1 validation error for StageCard embedding_dim …",
+        "{folder}/config.json asks for sizes that no network has: take both from one place",
+    ),
+    "config: a product of sizes beyond all numbers": (
+        edit_config(lambda values: values["stage1"].update(embedding_dim=2**62)),
+        "{folder}/config.json asks for sizes that no network has: take both from one place",
     ),
     "config: largest sizes": (
         edit_config(lambda values: values["stage1"]["network"].update(gf_dim=512, z_dim=1024)),

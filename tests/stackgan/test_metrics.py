@@ -95,13 +95,17 @@ def test_collapse_rate() -> None:
 def test_memorisation_ratio() -> None:
     training, unseen = gaussian(400, seed=1), gaussian(200, seed=2)
 
-    def ratio(drawn: Tensor) -> float | None:
-        return metrics.memorisation_ratio(metrics.distances_to(training, drawn), metrics.distances_to(training, unseen))
+    def ratio(drawn: Tensor) -> float:
+        value = metrics.memorisation_ratio(
+            metrics.distances_to(training, drawn), metrics.distances_to(training, unseen)
+        )
+        assert value is not None
+        return value
 
     assert ratio(training[:50]) == 0
     assert ratio(unseen) == 1
     assert ratio(gaussian(200, seed=3)) == pytest.approx(1, abs=0.15)
-    assert ratio(training + 0.05) == pytest.approx(0.2, abs=0.2)
+    assert ratio(training + 0.05) < 0.4
     assert metrics.memorisation_ratio(torch.ones(3), torch.zeros(3)) is None
 
 
