@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import TypeVar
 
 from stackgan.errors import UserError
@@ -32,16 +33,34 @@ def parallel(
     context.set_forkserver_preload([function.__module__])
     with ProcessPoolExecutor(processes, mp_context=context, initializer=_follow_parent) as pool:
         try:
-            yield from pool.map(function, jobs)
+            with _starting():
+                results = pool.map(function, jobs)
+            yield from results
         except BrokenProcessPool as error:
             raise UserError("a worker process died, most likely for lack of memory: free some and run again") from error
         finally:
             pool.shutdown(cancel_futures=True)
 
 
+@contextmanager
+def _starting() -> Iterator[None]:
+    """Processes started here leave Ctrl-C to the parent, from their first moment on: a terminal sends it to all, and
+    one that still imports would show a traceback. The parent hears it when they are there, since one that is half
+    started would show another."""
+    heard: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # children inherit it, unlike a handler
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, before)
+        if heard:
+            signal.raise_signal(signal.SIGINT)
+
+
 def _follow_parent() -> None:
-    """Leave Ctrl-C to the parent, and end when it ends: a worker of a killed parent would wait for jobs for ever."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """End when the parent ends: a worker of a killed parent would wait for jobs for ever."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -3,12 +3,14 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from pipeline.workers import parallel
 from stackgan.errors import UserError
+from tests.conftest import PROJECT
 
 
 def process_of(_: int) -> int:
@@ -76,6 +78,39 @@ list(parallel(wait, [Path({str(tmp_path)!r})] * 2, processes=2))
     while any(is_running(pid) for pid in workers):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_ctrl_c_at_the_very_start_shows_no_traceback_of_a_process(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(f"""
+import os, time
+from pathlib import Path
+(Path({str(tmp_path)!r}) / f"{{os.getpid()}}").touch()
+time.sleep(1)
+def double(job): return 2 * job
+""")
+    script = """
+import sys, slow
+from pipeline.workers import parallel
+try:
+    list(parallel(slow.double, range(40), processes=2))
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+    run = subprocess.Popen(
+        [sys.executable, "-c", script],
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}:{PROJECT}"},
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
+    deadline = time.monotonic() + 60
+    while len([path for path in tmp_path.iterdir() if path.name.isdigit()]) < 2:  # the fork server imports it too
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(run.pid, signal.SIGINT)
+    _, errors = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert errors == b""
 
 
 def is_running(pid: int) -> bool:
