@@ -27,7 +27,7 @@ from pipeline import console
 from pipeline.bench_data import Sharding, measure_loader, measure_sharding
 from pipeline.bench_plain import PlainTrainer
 from pipeline.devices import fabric
-from pipeline.files import write_json
+from pipeline.files import require_writable, write_json
 from stackgan.config import NetworkConfig, TrainingConfig
 from stackgan.networks import STAGE_SIZES, Discriminator, Stage1Generator, Stage2Generator
 from stackgan.reader import Batch
@@ -67,6 +67,8 @@ class Report:
 
 def run(params: "Params", seconds: float, output: Path | None) -> None:
     """Measure for about `seconds` a figure and show it; see the module's docstring."""
+    if output is not None:
+        require_writable(output.parent)
     report = measure(params, seconds)
     Console().print(_table(report, params))
     if output is not None:
@@ -104,7 +106,7 @@ def _training(stage: int, params: "Params", machine: Fabric, kind: torch.dtype, 
     return Training(
         size / step,
         size / reference,
-        statistics.median(b / a for a, b in zip(times["ours"], times["plain"], strict=True)),
+        reference / step,
         flop / 1e9,
         flop / step / (product_flop / statistics.median(times["product"])),
     )

@@ -155,7 +155,7 @@ def generate(
     ] = None,
     model: Model = None,
 ) -> None:
-    """Draw birds from sentences: `stackgan generate "a small bird with a gray head"`."""
+    """Draw birds from sentences: `stackgan generate "a small bird with a red head"`."""
     from pipeline import generate
 
     wanted = generate.sentences(sentences or (), file)

@@ -37,7 +37,7 @@ LARGEST_SEED = 2**32 - 1
 EXAMPLES = (
     "a small bird with a red head, a white belly and brown wings",
     "this bird has blue wings, a yellow breast and a black crown",
-    "a large bird with a black head, brown wings and a hooked beak",
+    "a bird with a black head, brown wings and a long pointed beak",
     "a little green bird with a red belly and a short pointed bill",
 )
 _STYLE = """

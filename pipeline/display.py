@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from pipeline.console import console, info
 from stackgan.monitor import Figures
@@ -29,11 +30,13 @@ class Display:
         self.first = self.done = done
         self._start = self._shown = time.monotonic()
         self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=16),
-            TextColumn("{task.fields[figures]}"),
-            TextColumn("{task.fields[rate]}"),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=12),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[rate]}", table_column=Column(no_wrap=True)),
+            # The one column that a narrow terminal may cut.
+            TextColumn("{task.fields[figures]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
+            expand=True,
             console=console,
             transient=True,
             disable=quiet or not console.is_terminal,

@@ -86,7 +86,7 @@ def _show(found: list[Finding]) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         for finding in found:
-            print(f"{finding.verdict:4}  {finding.subject:10}  {' '.join(finding.lines)}")
+            print(f"{finding.verdict:4}  {finding.subject:10}  {'; '.join(finding.lines)}")
         return
     table = Table.grid(padding=(0, 2))
     for finding in found:

@@ -6,6 +6,8 @@ from pydantic import Field
 
 from stackgan.strict import Strict
 
+LEAST_PICTURES = 8  # of a split: with fewer, neighbours and covariances mean nothing
+
 
 class EvaluateConfig(Strict):
     """What is drawn and measured; the defaults of a figure that is compared between experiments should not change."""

@@ -4,14 +4,13 @@ from pathlib import Path
 
 import torch
 
-from pipeline.evaluate_config import EvaluateConfig
+from pipeline.evaluate_config import LEAST_PICTURES, EvaluateConfig
 from pipeline.evaluation_scores import Scores, Yardstick, average, chance, compare, papers_scores
 from pipeline.evaluation_views import Artist, Panel, Views, read_split, request, rounds, show
 from stackgan.errors import UserError
 from stackgan.networks import STAGE_SIZES
 
 DIVERSE_CAPTIONS = 64  # captions of each of which several pictures are compared with each other
-LEAST = 8  # pictures of a split; with fewer, neighbours and covariances mean nothing
 
 
 class Exam:
@@ -23,10 +22,10 @@ class Exam:
         size = STAGE_SIZES[stage]
         self.train, train_views = read_split(shards, "train", size, panel)
         self.test, test_views = read_split(shards, "test", size, panel)
-        if min(len(self.train), len(self.test)) < LEAST:
+        if min(len(self.train), len(self.test)) < LEAST_PICTURES:
             raise UserError(
                 f"{shards}: {len(self.train)} training and {len(self.test)} test pictures are too few to measure "
-                f"anything: choose more species, so that each split has {LEAST}"
+                f"anything: take more pictures or species, so that each split has {LEAST_PICTURES}"
             )
         self.seen = Yardstick(self.train, train_views, train_views.features, panel.judge)
         self.unseen = Yardstick(self.test, test_views, train_views.features, panel.judge)

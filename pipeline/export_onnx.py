@@ -7,7 +7,7 @@ Writes  stage1.onnx and stage2.onnx into a folder, each after ONNX Runtime has d
 from pathlib import Path
 
 from pipeline import console
-from pipeline.files import atomic_file
+from pipeline.files import atomic_file, require_writable
 from pipeline.shipped_model import model_folder
 from stackgan import onnx_export
 from stackgan.model import STAGES, StackGAN
@@ -15,6 +15,7 @@ from stackgan.model import STAGES, StackGAN
 
 def run(output: Path, folder: Path | None = None) -> None:
     onnx_export.require_packages()
+    require_writable(output)
     model = StackGAN.from_pretrained(model_folder(folder), "cpu")
     for stage in STAGES:
         path = output / f"stage{stage}.onnx"

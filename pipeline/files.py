@@ -119,7 +119,7 @@ def _writable(path: Path) -> Iterator[None]:
     try:
         yield
     except PermissionError as error:
-        where = error.filename or path
+        where = path if not error.filename or _SUFFIX in str(error.filename) else error.filename
         raise UserError(f"{where}: permission denied; check the permissions of the file and its folder") from error
     except shutil.Error as error:  # of copytree: a list of (source, target, what the system said)
         raise UserError(f"{path} cannot be written: {error.args[0][0][2]}") from error
@@ -128,6 +128,20 @@ def _writable(path: Path) -> Iterator[None]:
             raise
         advice = _ADVICE[error.errno]
         raise UserError(f"{path} cannot be written: {error.strerror}; {advice} and run again") from error
+
+
+def require_writable(folder: Path) -> None:
+    """Raise a `UserError` if nothing could be written into `folder`, which need not exist: before long work, not after.
+
+    Tried with a file, since permissions do not tell of read-only file systems, and nothing to the superuser.
+    """
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not existing.is_dir():
+        raise UserError(f"{existing} is a file where a folder is wanted: choose another --output")
+    try:
+        tempfile.TemporaryFile(dir=existing).close()
+    except OSError as error:
+        raise UserError(f"{existing} cannot be written: {error.strerror}; choose another --output") from None
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -146,7 +160,9 @@ def read_json(path: Path, *, made_by: str) -> Any:
 def require(path: Path, *, made_by: str) -> Path:
     """Give `path` back, or raise a `UserError` that names the stage to run."""
     if not path.exists():
-        raise UserError(f"{path} is missing: run `dvc repro {made_by}` first")
+        raise UserError(
+            f"{path} is missing: run `dvc repro {made_by}` first, which makes it for the preset that params.yaml names"
+        )
     return path
 
 

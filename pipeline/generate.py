@@ -9,7 +9,6 @@ change it. Both stages draw from the same noise.
 """
 
 import io
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from pipeline import console
-from pipeline.files import atomic_write
+from pipeline.files import atomic_write, require_writable
 from pipeline.pictures import sheet
 from pipeline.shipped_model import model_folder
 from stackgan.errors import UserError
@@ -83,12 +82,16 @@ def draw(
     rows = [Row(sentence, index, stage) for index, sentence in enumerate(wanted, start=1) for stage in stages]
     singly = output.is_dir() or not output.suffix
     if not singly:
-        _require_suffix(output, tuple(SHEETS), "a name without such an ending is a folder, for single pictures")
+        _require_suffix(
+            output,
+            tuple(SHEETS),
+            "a name without an ending is a folder, for single pictures, and an animation wants --to",
+        )
         if len(rows) > MOST_ROWS:
             raise UserError(f"a sheet of {len(rows)} rows is too high, {MOST_ROWS} is the most: give a folder instead")
     if len(rows) * number > MOST_PICTURES:
         raise UserError(f"{len(rows) * number} pictures are too many at once: {MOST_PICTURES} is the most")
-    _require_writable(output if singly else output.parent)
+    require_writable(output if singly else output.parent)
     model = _load(folder, wanted)
     drawn = [
         model.generate([row.sentence] * number, seed=seed, stage=row.stage, truncation=truncation)
@@ -116,7 +119,7 @@ def animate(
 ) -> None:
     """Write one bird that changes from the first sentence to the second and back, for ever."""
     _require_suffix(output, ANIMATIONS, "--to makes an animation")
-    _require_writable(output.parent)
+    require_writable(output.parent)
     model = _load(folder, [first, second])
     way = model.interpolate(first, second, STEPS, seed=seed, stage=stage, truncation=truncation)
     there = [END_MS, *[STEP_MS] * (STEPS - 2)]
@@ -125,7 +128,7 @@ def animate(
 
 
 def _lines(path: Path) -> list[str]:
-    """The lines of a file that are not blank."""
+    """The lines of a file that are not blank; none at all is a `UserError`."""
     try:
         with nullcontext(sys.stdin.buffer) if path == STDIN else path.open("rb") as stream:
             content = stream.read(LARGEST_FILE + 1)
@@ -135,9 +138,12 @@ def _lines(path: Path) -> list[str]:
     if len(content) > LARGEST_FILE:
         raise UserError(f"{name} is too long: a sentence a line, {LARGEST_FILE:,} bytes at most")
     try:
-        return [line for line in content.decode("utf-8-sig").splitlines() if line.strip()]
+        lines = [line for line in content.decode("utf-8-sig").splitlines() if line.strip()]
     except UnicodeDecodeError:
         raise UserError(f"{name} is not text in UTF-8: a sentence a line is wanted") from None
+    if not lines:
+        raise UserError(f"{name} holds no sentence: a sentence a line is wanted")
+    return lines
 
 
 def checked(sentence: str, number: int) -> str:
@@ -166,15 +172,6 @@ def _load(folder: Path | None, wanted: Sequence[str]) -> "StackGAN":
 def _require_suffix(output: Path, known: Sequence[str], otherwise: str) -> None:
     if output.suffix.lower() not in known:
         raise UserError(f"{output} must end in {', '.join(known[:-1])} or {known[-1]}: {otherwise}")
-
-
-def _require_writable(folder: Path) -> None:
-    """Tell before minutes of drawing, not after, that the pictures would have no place."""
-    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    if not existing.is_dir():
-        raise UserError(f"{existing} is a file where a folder is wanted: choose another --output")
-    if not os.access(existing, os.W_OK):
-        raise UserError(f"{existing} cannot be written: check the permissions of the folder")
 
 
 def _save(picture: Image.Image, path: Path) -> None:

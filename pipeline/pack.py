@@ -22,8 +22,9 @@ from typing import Any
 from PIL import Image, ImageOps
 
 from pipeline import console, cub_archives
-from pipeline.crops import open_picture, orientation, to_rgb
+from pipeline.crops import clip_box, open_picture, orientation, to_rgb
 from pipeline.cub_archives import Packed
+from pipeline.evaluate_config import LEAST_PICTURES
 from pipeline.files import atomic_file, atomic_write, sha256
 from pipeline.manifest import Box
 from pipeline.params import PRESETS
@@ -74,21 +75,32 @@ def run(folder: Path, name: str | None = None) -> None:
     budget = _budget(preset)
     items = read(folder)
     kinds = sorted({item.kind for item in items})
-    pictures = packed(items, kinds, read_boxes(folder, items), unseen_kinds(folder, kinds))
+    unseen = unseen_kinds(folder, kinds)
+    pictures = packed(items, kinds, read_boxes(folder, items), unseen)
     images, captions = (ARCHIVES / f"{name}-{part}" for part in ("pictures.tgz", "captions.zip"))
     with atomic_file(images) as new_images, atomic_file(captions) as new_captions:
         tracked = console.track(pictures, f"pack {folder}", total=len(items))
         cub_archives.write(tracked, new_images, new_captions, f"{name}: {len(items)} pictures, packed from a folder.\n")
     checksums = {"images_sha256": sha256(images), "captions_sha256": sha256(captions)}
     atomic_write(preset, _HEAD.format(name=name, images=images, captions=captions, **checksums) + budget)
-    split = " -S split=by-image" if len(kinds) < FEW_KINDS else ""
-    console.info(f"{preset}: {len(kinds)} kinds, {len(items)} pictures, {sum(len(i.captions) for i in items)} captions")
-    console.info(f"next: dvc exp run -S preset={name}{split}")
+    captions_count = sum(len(item.captions) for item in items)
+    console.info(f"{preset}: kinds: {len(kinds)}, pictures: {len(items)}, captions: {captions_count}")
+    by_image = len(kinds) < FEW_KINDS
+    for_test = len(items) // 4 if by_image else sum(item.kind in unseen for item in items)
+    if min(for_test, len(items) - for_test) < LEAST_PICTURES:
+        console.warn(
+            f"about {for_test} of the {len(items)} pictures will be for test; `evaluate` wants {LEAST_PICTURES} for it"
+            f" and {LEAST_PICTURES} for training at least: add pictures"
+        )
+    console.info(f"next: dvc exp run -S preset={name}{' -S split=by-image' if by_image else ''}")
 
 
 def _budget(preset: Path) -> str:
     """Sizes and budget for `preset`: its own if it was packed before, else the sample's."""
-    text = (preset if preset.exists() else PRESETS / "sample.yaml").read_text()
+    template = preset if preset.exists() else PRESETS / "sample.yaml"
+    if not template.exists():
+        raise UserError(f"{template} is missing: run this in the project's root folder")
+    text = template.read_text()
     head, begin, budget = text.partition(_BUDGET)
     if not begin or (preset.exists() and "`stackgan pack`" not in head):
         raise UserError(f"{preset} is there and was not made by pack: choose another --name, or remove it")
@@ -145,12 +157,14 @@ def read_boxes(folder: Path, items: Sequence[Item]) -> dict[str, Box]:
         return {}
     boxes: dict[str, Box] = {}
     rows = csv.DictReader(io.StringIO(_text(path)))
+    if missing := {"name", "x", "y", "width", "height"} - set(rows.fieldnames or ()):
+        raise UserError(f"{path}: its first line must be name,x,y,width,height; {sorted(missing)[0]} is missing there")
     for row in rows:
         where = f"{path}, line {rows.line_num}"
         try:
             x, y, width, height = (float(row[column]) for column in ("x", "y", "width", "height"))
-        except (KeyError, ValueError, TypeError):
-            raise UserError(f"{where}: not a line of name,x,y,width,height, which must be the file's first") from None
+        except (ValueError, TypeError):
+            raise UserError(f"{where}: x, y, width and height must be numbers, with commas between them") from None
         if (name := row.get("name")) not in known:
             raise UserError(f"{where}: there is no picture {name!r}; names look like {items[0].name}")
         boxes[name] = (x, y, width, height)
@@ -176,6 +190,8 @@ def packed(items: Sequence[Item], kinds: Sequence[str], boxes: Mapping[str, Box]
         name = _packed_name(item, numbers[item.kind])
         species, _, _ = name.partition("/")
         box = boxes.get(item.name) or _whole(*size)
+        if clip_box(box, *size) is None:
+            raise UserError(f"{BOXES}: the box {box} of {item.name} holds nothing of its {size[0]}×{size[1]} pixels")
         yield Packed(name, numbers[item.kind], species, item.kind in unseen, content, box, item.captions)
 
 

@@ -20,6 +20,7 @@ from PIL import Image
 from pipeline import console, cub, manifest, pictures
 from pipeline.archives import Tar, open_tar
 from pipeline.crops import Cutter, Source, chunked, clip_box, cut_crops, orientation, sources
+from pipeline.evaluate_config import LEAST_PICTURES
 from pipeline.files import write_json
 from pipeline.manifest import Picture
 from pipeline.paths import Paths
@@ -72,6 +73,11 @@ def run(params: "Params") -> None:
     write_json(paths.dataset_report, report)
     pictures.save_png(sheet, paths.contact_sheet)
     console.info(f"{_summary(report)}; {report['dropped']} dropped")
+    if min(report[split] for split in cub.SPLITS) < LEAST_PICTURES:
+        console.warn(
+            f"`evaluate` wants {LEAST_PICTURES} pictures of each split at least, and will end the run without figures:"
+            " take more pictures or species"
+        )
 
 
 def check(images: Tar, candidates: Sequence[Picture]) -> list[Checked]:

@@ -67,4 +67,5 @@ class StageConfig(Strict):
 
     epochs: int = Field(ge=1, description="passes over the training pictures")
     batch_size: int = Field(ge=2, description="pictures a step, over all devices")
+    lr_scale: float = Field(gt=0, le=100, description="both learning rates of this stage are multiplied by it")
     lr_halve_epochs: int = Field(ge=1, description="both learning rates are halved every so many epochs")

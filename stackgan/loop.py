@@ -42,7 +42,7 @@ def train_epochs(
     and may raise to stop. A loss that is not finite is a `UserError` at the end of the epoch at the latest.
     """
     while progress.epoch < stage.epochs:
-        factor = 0.5 ** (progress.epoch // stage.lr_halve_epochs)
+        factor = stage.lr_scale * 0.5 ** (progress.epoch // stage.lr_halve_epochs)
         trainer.set_learning_rates(factor)
         loader.set_epoch(progress.epoch, start=progress.batch)
         for batch in loader:

@@ -73,14 +73,15 @@ class StackGAN:
         return cls(encoder, stage1.to(device), stage2.to(device), cards[1].network.z_dim, vocabulary)
 
     def generate(
-        self, captions: Sequence[str], seed: int = 0, stage: int = 2, truncation: float = 1.0
+        self, captions: str | Sequence[str], seed: int = 0, stage: int = 2, truncation: float = 1.0
     ) -> list[Image.Image]:
-        """One picture a caption: 64×64 pixels by stage 1, 256×256 by stage 2.
+        """One picture a caption, of which a single one needs no list: 64×64 pixels by stage 1, 256×256 by stage 2.
 
         The noise of the n-th picture depends on `seed` and n alone; give a caption several times for several pictures
         of it. `truncation` scales the noise: 1 is what the model was trained with, less means less variety, down to
         one picture a caption at 0.
         """
+        captions = [captions] if isinstance(captions, str) else captions
         if not captions:
             return []
         embeddings = self.encode(captions)
@@ -105,8 +106,11 @@ class StackGAN:
 
     def encode(self, captions: Sequence[str]) -> Tensor:
         """Embeddings float32 [N, T] of captions."""
-        if blank := [index for index, caption in enumerate(captions) if not caption.strip()]:
-            raise UserError(f"caption {blank[0] + 1} is empty: write a sentence like 'a small bird with a red head'")
+        for number, caption in enumerate(captions, start=1):
+            if not isinstance(caption, str):
+                raise UserError(f"caption {number} is no text but {type(caption).__name__}: give a list of sentences")
+            if not caption.strip():
+                raise UserError(f"caption {number} is empty: write a sentence like 'a small bird with a red head'")
         return self.text_encoder.encode(captions)
 
     def noise(self, count: int, seed: int) -> Tensor:
@@ -153,6 +157,11 @@ def _read_cards(path: Path) -> dict[int, StageCard]:
         values = json.loads(path.read_text())
         return {stage: StageCard.model_validate(values[f"stage{stage}"]) for stage in STAGES}
     except FileNotFoundError:
-        raise UserError(f"{path} is missing: run `dvc repro` to train a model, or give another folder") from None
+        inner = path.parent / "stackgan"
+        remedy = (
+            f"the model is {inner}" if inner.is_dir() else "run `dvc repro` to train a model, or name another folder"
+        )
+        raise UserError(f"{path} is missing: {remedy}") from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError, ValidationError) as error:
-        raise UserError(f"{path} is no StackGAN's config: {' '.join(str(error).split())[:200]}") from None
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} is no StackGAN's config ({reason}): give models/<preset>/stackgan") from None

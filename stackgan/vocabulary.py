@@ -11,6 +11,7 @@ from stackgan.errors import UserError
 from stackgan.text.alphabet import normalise
 
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
+_WORD_OR_SIGN = re.compile(rf"{_WORD.pattern}|[^\x00-\x7f\s]+")
 
 
 def words_of(text: str) -> list[str]:
@@ -43,5 +44,9 @@ class Vocabulary:
         path.write_text("".join(f"{word}\n" for word in sorted(self.words)), encoding="utf-8")
 
     def unknown(self, text: str) -> list[str]:
-        """The words of `text` that are none of these, each once, in their order."""
-        return [word for word in dict.fromkeys(words_of(text)) if word not in self.words]
+        """The words of `text` that are none of these, each once, in their order.
+
+        Signs that no keyboard of the captions' writers had (🐦, →) count as words, and so does a text without any.
+        """
+        plain = normalise(text)
+        return [word for word in dict.fromkeys(_WORD_OR_SIGN.findall(plain) or [plain]) if word not in self.words]

@@ -1,5 +1,6 @@
 """Sentences to pictures on disk, by a small model that never trained."""
 
+import errno
 import io
 import sys
 from collections.abc import Callable
@@ -95,6 +96,7 @@ def test_an_animation_goes_there_and_back_for_ever_in_small_steps(run: Run, name
 
 def test_words_that_training_never_saw_are_named(run: Run) -> None:
     assert "purple, penguin" in run("a purple bird with a penguin head", "--stage", "1")[1]
+    assert "held 🐦:" in run("🐦", "--stage", "1")[1]
     assert "warning" not in run(RED, "--stage", "1")[1]
 
 
@@ -114,7 +116,7 @@ def test_without_params_or_model_it_says_what_to_do(tmp_path: Path, monkeypatch:
         ((RED, "--to", " "), "sentence 2 is empty"),
         (("x" * 1001,), "has 1001 characters"),
         ((RED, "-o", "bird.bmp"), "bird.bmp must end in .png"),
-        ((RED, "-o", "bird.gif"), "bird.gif must end in .png"),
+        ((RED, "-o", "bird.gif"), "an animation wants --to"),
         ((RED, "--to", BLACK, "-o", "bird.png"), "bird.png must end in .gif or .webp"),
         ((RED, BLACK, "--to", RED), "--to animates one bird"),
         ((RED, "--to", BLACK, "-n", "2"), "--to animates one bird"),
@@ -122,7 +124,8 @@ def test_without_params_or_model_it_says_what_to_do(tmp_path: Path, monkeypatch:
         ((*["bird"] * 21, "-n", "50", "-o", "birds"), "1050 pictures are too many"),
         (("--file", "nowhere.txt"), "nowhere.txt cannot be read"),
         ((RED, "-o", "file/birds.png"), "is a file where a folder is wanted"),
-        (("-",), "nothing to draw"),
+        (("-",), "stdin holds no sentence"),
+        (("--file", "file"), "file holds no sentence"),
     ],
 )
 def test_mistakes_are_one_line_before_anything_is_drawn(
@@ -140,8 +143,11 @@ def test_mistakes_are_one_line_before_anything_is_drawn(
 def test_a_folder_that_cannot_be_written_is_told_before_drawing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write anywhere
-    with pytest.raises(UserError, match="cannot be written: check the permissions"):
+    def refuse(**_: object) -> None:  # root may write anywhere
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    with pytest.raises(UserError, match="cannot be written: Read-only file system; choose another --output"):
         generate.draw([RED], tmp_path / "birds" / "red.png", folder=tmp_path)
     assert not list(tmp_path.iterdir())
 

@@ -28,7 +28,8 @@ RUNS: list[subprocess.Popen[str]] = []
 def expected(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The generator that two processes make which the first of them started."""
     project = make_project(tmp_path_factory.mktemp("expected") / "project")
-    finish(start(project, PYTHON, "stage1", "runtime.devices=2"))
+    said = finish(start(project, PYTHON, "stage1", "runtime.devices=2"))
+    assert "deprecated" not in said  # remarks of libraries to one another
     return (project / MODEL).read_bytes()
 
 

@@ -133,7 +133,19 @@ def test_kinds_for_test_can_be_named(folder: Path) -> None:
         (lambda folder: (folder / "kiwi.jpg").touch(), "kiwi.jpg lies in no folder of its kind: move it to"),
         (
             lambda folder: (folder / "boxes.csv").write_text("lime/no 2.jpg,1,2,3,4\n" * 2),
-            "line 2: not a line of name",
+            "its first line must be name,x,y,width,height",
+        ),
+        (
+            lambda folder: (folder / "boxes.csv").write_text("name;x;y;width;height\nlime/no 2.jpg;1;2;3;4\n"),
+            "its first line must be name,x,y,width,height",
+        ),
+        (
+            lambda folder: (folder / "boxes.csv").write_text("name,x,y,width,height\nlime/no 2.jpg,1,2,3\n"),
+            "line 2: x, y, width and height must be numbers",
+        ),
+        (
+            lambda folder: (folder / "boxes.csv").write_text("name,x,y,width,height\nlime/no 2.jpg,1,2,-3,nan\n"),
+            r"the box \(1.0, 2.0, -3.0, nan\) of lime/no 2.jpg holds nothing",
         ),
         (lambda folder: (folder / "boxes.csv").write_text("name,x,y,width,height\nkiwi,1,2,3,4"), "no picture 'kiwi'"),
         (
@@ -157,6 +169,24 @@ def test_a_folder_that_is_not_in_order_is_one_clear_line(
     assert "\n" not in str(error.value)
     assert not Path("presets/fruits.yaml").exists()
     assert not [path for path in Path().rglob("archives/*") if path.is_file()]
+
+
+def test_too_few_pictures_are_told_before_a_training_whose_end_has_no_figures(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(folder)
+    draw_fruits(folder, 8)
+    pack.run(folder)
+    assert "`evaluate` wants 8" not in capsys.readouterr().err
+    shutil.rmtree(folder / "lime")
+    pack.run(folder)
+    assert "about 6 of the 24 pictures will be for test; `evaluate` wants 8" in capsys.readouterr().err
+
+
+def test_outside_the_project_it_says_where_to_go(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    with pytest.raises(UserError, match="run this in the project's root folder"):
+        pack.run(folder)
 
 
 def test_other_presets_are_never_written_over(folder: Path) -> None:

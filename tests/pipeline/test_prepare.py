@@ -19,8 +19,11 @@ def outputs() -> list[Path]:
     return [path for path in (PATHS.manifest, PATHS.dataset_report, PATHS.contact_sheet) if path.exists()]
 
 
-def test_manifest_report_and_sheet_say_what_the_data_set_is(project: Project) -> None:
+def test_manifest_report_and_sheet_say_what_the_data_set_is(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
     prepare.run(project(tiny()))
+    assert "`evaluate` wants 8 pictures of each split" in capsys.readouterr().err
     pictures = manifest.read(PATHS.manifest)
     assert len(pictures) == 20
     report = json.loads(PATHS.dataset_report.read_text())

@@ -107,6 +107,7 @@ def test_it_draws_a_picture_for_every_caption(model: StackGAN) -> None:
         assert [picture.size for picture in pictures] == [(size, size)] * 3
         assert all(picture.mode == "RGB" for picture in pictures)
     assert model.generate([]) == []
+    assert same(model.generate(CAPTIONS[0], stage=1), model.generate(CAPTIONS[:1], stage=1))
 
 
 def test_it_is_what_the_stages_made(parts: dict[str, Path], model: StackGAN) -> None:
@@ -182,10 +183,15 @@ def test_batches_change_at_most_a_rounding(model: StackGAN, monkeypatch: pytest.
 def test_mistakes_are_user_errors(model: StackGAN, folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="caption 2 is empty"):
         model.generate(["a bird", "  "])
+    with pytest.raises(UserError, match="caption 2 is no text but int"):
+        model.generate(["a bird", 7])  # type: ignore[list-item]
     with pytest.raises(UserError, match="no stage 3"):
         model.generate(["a bird"], stage=3)
     with pytest.raises(UserError, match="dvc repro"):
         StackGAN.from_pretrained(tmp_path / "nowhere")
+    shutil.copytree(folder, tmp_path / "sample" / "stackgan")
+    with pytest.raises(UserError, match=r"sample/config\.json is missing: the model is .*sample/stackgan"):
+        StackGAN.from_pretrained(tmp_path / "sample")
 
 
 @pytest.mark.parametrize(

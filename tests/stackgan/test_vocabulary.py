@@ -19,6 +19,8 @@ def test_unknown_words_come_once_in_their_order() -> None:
     vocabulary = Vocabulary.of(["a small red bird", "this bird has brown wings"])
     assert vocabulary.unknown("A Red bird") == []
     assert vocabulary.unknown("a penguin with turquoise wings, a turquoise penguin") == ["penguin", "with", "turquoise"]
+    assert vocabulary.unknown("a red 🐦→bird!") == ["🐦→"]
+    assert vocabulary.unknown("?!") == ["?!"]
     with pytest.raises(UserError, match="empty"):
         vocabulary.unknown(" ")
 
