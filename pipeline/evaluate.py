@@ -7,10 +7,11 @@ Params  evaluate
 
 Protocol: averaged weights in eval mode, no truncation. A round draws one caption of every picture of a split; the test
 split has as many rounds as pictures have captions (`evaluate.captions`), so that every caption is drawn once, and the
-training split has one, of as many pictures as there are test pictures. Figures are means over rounds, each against the
-real pictures of the same captions at the same resolution: Stage I at 64 pixels, Stage II at 256. So N is equal on both
-sides. Beside them stand real pictures (halves of the test split against each other; training against test pictures), an
-untrained generator and blind chance. `pipeline.evaluation_scores` and `stackgan.metrics` define the figures.
+training split has one, of as many pictures as the smaller split has. Figures are means over rounds, each against as
+many real pictures, those of the same captions, at the same resolution: Stage I at 64 pixels, Stage II at 256. Two are
+not: diversity draws captions of its own, and the papers' Inception figures take all rounds at once. Beside them stand
+real pictures (halves of the test split against each other; training against test pictures), an untrained generator and
+blind chance. `pipeline.evaluation_scores` and `stackgan.metrics` define the figures.
 """
 
 from pathlib import Path

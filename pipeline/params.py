@@ -36,7 +36,7 @@ SpeciesChoice = Annotated[StrictInt, Field(ge=1)] | Annotated[str, Field(min_len
 
 
 class RuntimeConfig(Strict):
-    """How a run uses the machine. Untracked by DVC: precision and devices move last digits, all else no result."""
+    """How a run uses the machine. Untracked by DVC: devices and precision move last digits, all else none."""
 
     device: Literal["auto", "cpu", "cuda"]
     devices: int = Field(ge=1, description="processes on each node, one per device")

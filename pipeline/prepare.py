@@ -78,6 +78,12 @@ def run(params: "Params") -> None:
             f"`evaluate` wants {LEAST_PICTURES} pictures of each split at least, and will end the run without figures:"
             " take more pictures or species"
         )
+    batch = max(params.stage1.batch_size, params.stage2.batch_size)
+    if report["train"] < batch:
+        console.warn(
+            f"{report['train']} training pictures fill no batch of {batch}: lower stage1.batch_size and"
+            " stage2.batch_size in the preset"
+        )
 
 
 def check(images: Tar, candidates: Sequence[Picture]) -> list[Checked]:

@@ -1,7 +1,7 @@
 """Pack a flock in CUB-200-2011's own two archives.
 
-Every byte follows from the number of species, of pictures and the seed: results are taken in order from however many
-processes draw them.
+Every byte follows from the numbers of species and pictures, the scenes and the seed: results are taken in order from
+however many processes draw them.
 """
 
 import os

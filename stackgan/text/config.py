@@ -12,8 +12,9 @@ Width = Annotated[int, Field(ge=8, le=4096)]
 class TextEncoderConfig(Strict):
     """Which text encoder, its sizes and its training.
 
-    The kind `char-cnn-rnn` uses all values but `model`; `official` leaves out `image_size` and `image_width`, which
-    belong to the image encoder trained beside it; `sentence-transformers` uses `model` alone.
+    The kind `char-cnn-rnn` uses all values but `model`; `official` leaves out `image_width`, which belongs to the image
+    encoder trained beside it, and its batches are of captions; `sentence-transformers` uses `model` alone. `image_size`
+    is that of the report's pictures too.
     """
 
     kind: Literal["char-cnn-rnn", "official", "sentence-transformers"]

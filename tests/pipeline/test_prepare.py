@@ -23,7 +23,9 @@ def test_manifest_report_and_sheet_say_what_the_data_set_is(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     prepare.run(project(tiny()))
-    assert "`evaluate` wants 8 pictures of each split" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "`evaluate` wants 8 pictures of each split" in said
+    assert "15 training pictures fill no batch of 64" in said
     pictures = manifest.read(PATHS.manifest)
     assert len(pictures) == 20
     report = json.loads(PATHS.dataset_report.read_text())
