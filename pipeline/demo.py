@@ -220,7 +220,7 @@ def _require_free(host: str, port: int) -> None:
         with socket.socket(family, kind, protocol) as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             trial.bind(address)
-    except socket.gaierror:
+    except (socket.gaierror, UnicodeError):
         raise UserError(f"{host} is no address of this machine: give another --host") from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:

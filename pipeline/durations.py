@@ -7,11 +7,12 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.files import write_json
 from pipeline.paths import Paths, project_root
+from stackgan.errors import UserError
 
 Seconds = dict[str, float]
 
@@ -30,7 +31,8 @@ def recorded(command: str, preset: str) -> Iterator[None]:
     if stage and not resumed:
         known = _read()
         known.setdefault(preset, {})[stage] = round(time.monotonic() - start, 1)
-        write_json(_file(), known)
+        with suppress(OSError, UserError):  # a note for `doctor` is no reason to call a finished stage failed
+            write_json(_file(), known)
 
 
 def of_stages(preset: str) -> Seconds:
@@ -41,7 +43,7 @@ def of_stages(preset: str) -> Seconds:
 def _read() -> dict[str, Seconds]:
     try:
         known: dict[str, Seconds] = json.loads(_file().read_text())
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return {}
     return known
 

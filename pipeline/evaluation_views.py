@@ -130,16 +130,16 @@ def request(split: Split, rows: Sequence[int], captions: Sequence[int], z_dim: i
 
 
 def rounds(split: Split, count: int | None, z_dim: int, seed: int) -> list[Request]:
-    """Requests for the first captions of all pictures, for the second, and so on: every caption once.
+    """Requests for the first captions of all pictures, for the second, and so on, until every caption was drawn.
 
-    `count` stops after so many rounds.
+    A picture with fewer captions than another begins with its first again: figures of rounds of fewer pictures could
+    not be averaged with the rest. `count` stops after so many rounds.
     """
-    most = max(len(embeddings) for embeddings in split.embeddings)
-    requests = []
-    for number in range(min(most, count or most)):
-        rows = [row for row, embeddings in enumerate(split.embeddings) if len(embeddings) > number]
-        requests.append(request(split, rows, [number] * len(rows), z_dim, 1000 * seed + number))
-    return requests
+    own = [len(embeddings) for embeddings in split.embeddings]
+    return [
+        request(split, range(len(split)), [number % each for each in own], z_dim, 1000 * seed + number)
+        for number in range(min(max(own), count or max(own)))
+    ]
 
 
 def show(artist: Artist, requests: Sequence[Request], panel: Panel, description: str) -> list[Views]:

@@ -1,15 +1,17 @@
 """Where the Inception weights of `evaluate.features: inception` come from: a path, or a URL that is fetched once."""
 
-import urllib.error
+import hashlib
+import shutil
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlparse
-
-import torch
+from urllib.request import urlopen
 
 from pipeline.evaluate_config import EvaluateConfig
 from pipeline.files import atomic_file, sha256
-from pipeline.paths import Paths
+from pipeline.paths import Paths, project_root
 from stackgan.errors import UserError
+
+TIMEOUT = 60  # seconds without a byte
 
 
 def find_weights(config: EvaluateConfig) -> Path:
@@ -20,7 +22,8 @@ def find_weights(config: EvaluateConfig) -> Path:
             "evaluate.features is inception: give evaluate.inception_weights, the path or URL of torch-fidelity's "
             "weights-inception-2015-12-05-6726825d.pth"
         )
-    path = _fetched(source) if urlparse(source).scheme in ("http", "https") else Path(source)
+    # A queued experiment runs elsewhere; a relative path is one in the project.
+    path = _fetched(source) if urlparse(source).scheme in ("http", "https") else project_root() / source
     if not path.is_file():
         raise UserError(f"evaluate.inception_weights: there is no file {path}")
     if config.inception_sha256 and (found := sha256(path)) != config.inception_sha256:
@@ -29,11 +32,16 @@ def find_weights(config: EvaluateConfig) -> Path:
 
 
 def _fetched(url: str) -> Path:
-    path = Paths.downloads() / PurePosixPath(urlparse(url).path).name
+    # A folder per URL: two may name their files alike.
+    path = Paths.downloads() / hashlib.sha256(url.encode()).hexdigest()[:12] / PurePosixPath(urlparse(url).path).name
     if not path.exists():
         try:
-            with atomic_file(path) as temporary:
-                torch.hub.download_url_to_file(url, str(temporary))
-        except (urllib.error.URLError, OSError) as error:
+            with urlopen(url, timeout=TIMEOUT) as response, atomic_file(path) as temporary:
+                with temporary.open("wb") as file:
+                    shutil.copyfileobj(response, file)
+                expected = response.headers.get("Content-Length")
+                if expected and temporary.stat().st_size != int(expected):
+                    raise OSError(f"it ended before {expected} bytes had come")
+        except OSError as error:
             raise UserError(f"evaluate.inception_weights: {url} cannot be fetched ({error})") from error
     return path

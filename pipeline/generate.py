@@ -130,6 +130,8 @@ def animate(
 def _lines(path: Path) -> list[str]:
     """The lines of a file that are not blank; none at all is a `UserError`."""
     try:
+        if path == STDIN and sys.stdin is None:
+            raise UserError("stdin is closed: give a sentence in quotes, or --file FILE")
         with nullcontext(sys.stdin.buffer) if path == STDIN else path.open("rb") as stream:
             content = stream.read(LARGEST_FILE + 1)
     except OSError as error:

@@ -44,7 +44,7 @@ class Block(nn.Module):
         self.norm2 = nn.BatchNorm2d(channels)
         self.shortcut = nn.Sequential()
         if stride > 1:
-            self.shortcut.append(nn.AvgPool2d(stride))
+            self.shortcut.append(nn.AvgPool2d(stride, ceil_mode=True))
         if channels_in != channels:
             self.shortcut.extend([nn.Conv2d(channels_in, channels, 1, bias=False), nn.BatchNorm2d(channels)])
         nn.init.zeros_(self.norm2.weight)

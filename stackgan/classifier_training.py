@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stackgan.classifier import FRAME, Network, normalise, resize
+from stackgan.errors import UserError
 from stackgan.judge_config import JudgeConfig
 
 WARM_UP = 0.1  # share of the steps in which the learning rate rises; from there half a cosine, down to 0
@@ -66,7 +67,7 @@ class ClassifierTraining:
         self.optimizer = torch.optim.AdamW(groups, lr=config.lr, fused=True)
 
     def run_epoch(self) -> float:
-        """Train on every picture once; the mean loss over the epoch."""
+        """Train on every picture once; the mean loss over the epoch. One that is not finite is a `UserError`."""
         generator = torch.Generator().manual_seed(self.config.seed * 100_003 + self.epoch)
         order = torch.randperm(len(self.crops), generator=generator)
         # A last batch of one picture would have no variance to normalise by.
@@ -75,6 +76,8 @@ class ClassifierTraining:
         total = 0.0
         for batch in batches:
             total += self._train_step(batch, generator, steps=self.config.epochs * len(batches))
+        if not math.isfinite(total):
+            raise UserError(f"the judge's loss is no finite number in epoch {self.epoch + 1}: lower judge.lr")
         self.epoch += 1
         return total / len(batches)
 

@@ -48,7 +48,8 @@ def frechet_distance(real: Tensor, generated: Tensor) -> float:
     fid = FrechetInceptionDistance(feature=_Ready(real.shape[1]))
     fid.update(real.double(), real=True)
     fid.update(generated.double(), real=False)
-    return max(0.0, float(fid.compute()))
+    distance = float(fid.compute())
+    return 0.0 if distance < 0 else distance  # not by max, which takes NaN for 0
 
 
 def kernel_distance(real: Tensor, generated: Tensor) -> float:
@@ -120,11 +121,14 @@ def species_spread(features: Tensor, species: Tensor) -> float | None:
 def collapse_rate(real: Tensor, generated: Tensor) -> float:
     """Share of generated pictures whose nearest other generated picture is nearer than real pictures hardly ever are.
 
-    "Hardly ever" is the first percentile of the distances between a real picture and its nearest real one. In [0, 1]:
+    "Hardly ever" is the first percentile of the distances between a real picture and its nearest other real one, copies
+    left out. In [0, 1]:
     0.01 is expected of as many real pictures, 1 of one picture repeated. More pictures lie nearer: compare equal N.
     """
-    threshold = neighbour_distances(real).quantile(COLLAPSE_QUANTILE)
-    return _share(neighbour_distances(generated) < threshold)
+    apart = neighbour_distances(real)
+    apart = apart[apart > 0]
+    threshold = apart.quantile(COLLAPSE_QUANTILE) if len(apart) else torch.zeros(())
+    return _share(neighbour_distances(generated) <= threshold)
 
 
 def memorisation_ratio(drawn: Tensor, real: Tensor) -> float | None:
@@ -142,13 +146,13 @@ def memorisation_ratio(drawn: Tensor, real: Tensor) -> float | None:
 def neighbour_distances(features: Tensor, k: int = 1) -> Tensor:
     """Distance of each picture [N, F] to its k-th nearest other picture of the same set: double [N]; needs N > k."""
     rows = features.double()
-    nearest = [torch.cdist(part, rows).topk(k + 1, largest=False).values[:, k] for part in rows.split(ROWS)]
+    nearest = [_distances(part, rows).topk(k + 1, largest=False).values[:, k] for part in rows.split(ROWS)]
     return torch.cat(nearest)
 
 
 def distances_to(training: Tensor, features: Tensor) -> Tensor:
     """Distance of each picture [N, F] to the nearest training picture [M, F]: double [N]."""
-    return torch.cat([torch.cdist(part.double(), training.double()).amin(1) for part in features.split(ROWS)])
+    return torch.cat([_distances(part.double(), training.double()).amin(1) for part in features.split(ROWS)])
 
 
 def nearest(training: Tensor, features: Tensor, k: int = 1) -> Tensor:
@@ -157,6 +161,11 @@ def nearest(training: Tensor, features: Tensor, k: int = 1) -> Tensor:
         torch.cdist(part.double(), training.double()).topk(k, largest=False).indices for part in features.split(ROWS)
     ]
     return torch.cat(found)
+
+
+def _distances(first: Tensor, second: Tensor) -> Tensor:
+    # By way of a matrix product, which is faster, copies would be a rounding apart.
+    return torch.cdist(first, second, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def _share(condition: Tensor) -> float:

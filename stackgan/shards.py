@@ -1,5 +1,6 @@
 """Shards on disk: which tars a split has, their samples as raw bytes, and the decoding of these."""
 
+import errno
 import io
 import json
 import tarfile
@@ -77,6 +78,8 @@ class Shards:
                         count += 1
                         yield raw
             except (tarfile.TarError, OSError, EOFError, ValueError, TypeError, MemoryError, OverflowError) as error:
+                if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT):
+                    raise UserError(f"{path} cannot be read: {error.strerror}") from error
                 reason = error.args[0] if error.args else type(error).__name__
                 raise UserError(f"{path} is missing or damaged ({reason}): make the shards again") from error
             if count != (expected := self.counts[self.paths.index(path)]):

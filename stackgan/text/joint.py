@@ -22,6 +22,7 @@ from stackgan.classifier import Classifier, centre, normalise, resize
 from stackgan.classifier_training import augment
 from stackgan.errors import UserError
 from stackgan.text.alphabet import letters
+from stackgan.text.alphabet import normalise as plain
 from stackgan.text.char_cnn_rnn import CharCnnRnn
 from stackgan.text.config import TextEncoderConfig
 from stackgan.text.training import Training
@@ -122,7 +123,7 @@ class JointTraining(Training):
     def _spliced(self, generator: torch.Generator) -> str:
         """The beginning of one caption and the end of another, cut between any words."""
         first, second = (
-            self._caption(int(index), generator).split()
+            plain(self._caption(int(index), generator)).split()
             for index in torch.randint(len(self.captions), (2,), generator=generator)
         )
         begin = int(torch.randint(len(first) + 1, (), generator=generator))

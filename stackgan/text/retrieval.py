@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+ROWS = 4096  # captions compared with all pictures at a time
+
 
 def retrieval(texts: Tensor, owner: Tensor, images: Tensor, species: Tensor) -> dict[str, float]:
     """Measures of text embeddings [C, dim] of captions of pictures `owner` int64 [C] among images [N, dim].
@@ -14,11 +16,12 @@ def retrieval(texts: Tensor, owner: Tensor, images: Tensor, species: Tensor) -> 
     random yields. Both embeddings must have unit length; `species` is int64 [N].
     """
     numbers = species.unique()
+    nearest = torch.cat([(part @ images.T).argmax(1) for part in texts.split(ROWS)])
     queries = torch.stack([F.normalize(texts[species[owner] == number].mean(0), dim=0) for number in numbers])
     scores = queries @ images.T
     found = [_precision(row, species == number) for row, number in zip(scores, numbers, strict=True)]
     return {
-        "recall_at_1": _share((texts @ images.T).argmax(1) == owner),
+        "recall_at_1": _share(nearest == owner),
         "recall_at_1_chance": 1 / len(images),
         "ap_50": sum(found) / len(found),
         "ap_50_chance": 1 / len(numbers),
@@ -41,7 +44,7 @@ def paraphrases_nearer(texts: Tensor, owner: Tensor, species: Tensor) -> dict[st
 
     Takes texts [C, dim] of unit length. Where there is one species, the other picture is just another one.
     """
-    pictures = [(owner == picture).nonzero()[:, 0] for picture in range(len(species))]
+    pictures = owner.argsort(stable=True).split(owner.bincount(minlength=len(species)).tolist())
     groups = species if len(species.unique()) > 1 else torch.arange(len(species))
     generator = torch.Generator().manual_seed(0)
     nearer = []

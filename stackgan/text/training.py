@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from stackgan.errors import UserError
+
 WARM_UP = 0.05  # share of the steps in which the learning rate rises; from there half a cosine, down to 0
 WEIGHT_DECAY = 0.05
 CLIP = 1.0
@@ -37,7 +39,7 @@ class Training:
         raise NotImplementedError
 
     def run_epoch(self) -> float:
-        """Train on every batch once; the mean loss over the epoch."""
+        """Train on every batch once; the mean loss over the epoch. One that is not finite is a `UserError`."""
         generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
         batches = self.batches(generator)
         self.model.train()
@@ -52,6 +54,8 @@ class Training:
             self.optimizer.step()
             self.step += 1
             total += float(loss.detach())
+        if not math.isfinite(total):
+            raise UserError(f"the text encoder's loss in epoch {self.epoch + 1} is no finite number: lower its lr")
         self.epoch += 1
         return total / len(batches)
 

@@ -140,8 +140,9 @@ def test_a_taken_port_and_a_foreign_address_are_told_before_anything_is_loaded(
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"port {port} is taken"):
             demo.run(tmp_path, port=port)
-    with pytest.raises(UserError, match="--host"):
-        demo.run(tmp_path, host="192.0.2.1")  # an address for documentation, nobody's
+    for host in ("192.0.2.1", "a..b"):  # an address for documentation, nobody's; and none at all
+        with pytest.raises(UserError, match="--host"):
+            demo.run(tmp_path, host=host)
     with pytest.raises(UserError, match="is missing: run `dvc repro`"):
         demo.run(tmp_path, port=port)
 

@@ -199,6 +199,15 @@ def test_only_whole_runs_by_dvc_are_timed(case: str, tmp_path: Path, monkeypatch
     assert durations.of_stages("cub") == {}
 
 
+def test_a_record_that_cannot_be_kept_fails_no_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_STAGE", "shard@64")
+    Path(".cache").touch()
+    with durations.recorded("shard", "sample"):
+        pass
+    assert durations.of_stages("sample") == {}
+
+
 def test_a_broken_record_of_times_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path(".cache").mkdir()

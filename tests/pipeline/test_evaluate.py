@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pipeline.evaluate_config import EvaluateConfig
 from pipeline.evaluation_exam import Exam
-from pipeline.evaluation_views import Panel, Request, rounds
+from pipeline.evaluation_views import Panel, Request, Split, rounds
 from stackgan.classifier import centre, resize
 from stackgan.errors import UserError
 from tests.pipeline.toy_shards import write_shards
@@ -160,6 +160,13 @@ def test_every_caption_is_drawn_once_and_noises_differ(hall: Hall) -> None:
     noise = torch.cat([each.noise for each in asked])
     assert len(noise.unique(dim=0)) == len(noise)
     assert [len(each.rows) for each in rounds(hall.exam.test, 2, Z_DIM, 0)] == [72, 72]
+
+
+def test_rounds_are_equally_large_where_captions_are_unevenly_many() -> None:
+    split = Split("test", [{}] * 3, [torch.zeros(1, 2), torch.zeros(3, 2), torch.zeros(2, 2)])
+    asked = rounds(split, None, Z_DIM, 0)
+    assert [each.rows.tolist() for each in asked] == [[0, 1, 2]] * 3
+    assert [each.captions.tolist() for each in asked] == [[0, 0, 0], [0, 1, 1], [0, 2, 0]]
 
 
 def test_training_captions_are_as_many_as_test_pictures(hall: Hall) -> None:

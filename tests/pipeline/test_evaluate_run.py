@@ -3,7 +3,9 @@
 import hashlib
 import json
 import shutil
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import torch
@@ -152,13 +154,30 @@ def test_inception_needs_weights_of_the_right_checksum(project: Path) -> None:
         find_weights(loaded(given, f"evaluate.inception_sha256='{wrong}'").evaluate)
 
 
-def test_weights_are_fetched_once(project: Path) -> None:
-    source = project / "source.pth"
-    source.write_bytes(b"weights")
-    with pytest.raises(UserError, match="cannot be fetched"):
+class Sender(BaseHTTPRequestHandler):
+    """Promises ten bytes and sends those that the server has."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "10")
+        self.end_headers()
+        self.wfile.write(self.server.content)  # type: ignore[attr-defined]
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_weights_are_fetched_once_and_whole(project: Path) -> None:
+    with HTTPServer(("127.0.0.1", 0), Sender) as server:
+        config = loaded(f"evaluate.inception_weights=http://127.0.0.1:{server.server_port}/weights.pth").evaluate
+        Thread(target=server.serve_forever, daemon=True).start()
+        server.content = b"half"  # type: ignore[attr-defined]
+        with pytest.raises(UserError, match=r"cannot be fetched \(it ended before 10 bytes"):
+            find_weights(config)
+        assert not [path for path in Paths.downloads().rglob("*") if path.is_file()]
+        server.content = b"all of it."  # type: ignore[attr-defined]
+        assert find_weights(config).read_bytes() == b"all of it."
+        server.shutdown()
+    assert find_weights(config).read_bytes() == b"all of it."  # from here, since nobody serves it now
+    with pytest.raises(UserError, match="cannot be fetched"):  # the same name elsewhere is another file
         find_weights(loaded("evaluate.inception_weights=http://127.0.0.1:9/weights.pth").evaluate)
-    assert not list(Paths.downloads().glob("*"))
-    Paths.downloads().mkdir(parents=True, exist_ok=True)
-    shutil.copy(source, Paths.downloads() / "weights.pth")
-    found = find_weights(loaded("evaluate.inception_weights=http://127.0.0.1:9/weights.pth").evaluate)
-    assert found.read_bytes() == b"weights"

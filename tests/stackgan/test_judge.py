@@ -89,6 +89,13 @@ def test_a_resumed_training_ends_in_the_same_weights(birds: Toys, tmp_path: Path
         assert torch.equal(expected, value)
 
 
+def test_a_loss_that_is_no_number_is_a_user_error(birds: Toys) -> None:
+    broken = training(birds)
+    next(iter(broken.model.parameters())).data.fill_(float("nan"))
+    with pytest.raises(UserError, match="no finite number"):
+        broken.run_epoch()
+
+
 def test_held_out_pictures_are_a_share_of_every_species_whatever_the_order() -> None:
     names = [f"{species:03d}.X/{index}.jpg" for species in range(1, 6) for index in range(10)]
     species = [index // 10 for index in range(50)]

@@ -19,6 +19,10 @@ def test_frechet_distance_is_that_of_the_gaussians() -> None:
     assert metrics.frechet_distance(real, real) == pytest.approx(0, abs=1e-3)
 
 
+def test_nothing_measured_is_no_perfect_distance() -> None:
+    assert math.isnan(metrics.frechet_distance(gaussian(20), gaussian(20) * float("nan")))
+
+
 def test_frechet_distance_shrinks_with_n_where_kernel_distance_stays_at_zero() -> None:
     def both(n: int) -> tuple[float, float]:
         real, drawn = gaussian(n, 16, seed=1), gaussian(n, 16, seed=2)
@@ -88,6 +92,9 @@ def test_collapse_rate() -> None:
     assert metrics.collapse_rate(real, real) == pytest.approx(0.01)
     assert metrics.collapse_rate(real, gaussian(400, seed=2)) < 0.05
     assert metrics.collapse_rate(real, real[:1].expand(400, -1)) == 1
+    copied = torch.cat([real, real[:8]])  # as scraped data has them
+    assert metrics.collapse_rate(copied, real[:1].expand(400, -1)) == 1
+    assert metrics.collapse_rate(real[:1].expand(9, -1), real[:1].expand(9, -1)) == 1
     half = torch.cat([gaussian(200, seed=2), real[:1].expand(200, -1)])
     assert metrics.collapse_rate(real, half) == pytest.approx(0.5, abs=0.03)
 
@@ -119,7 +126,8 @@ def test_neighbours_of_equal_sets_are_as_far_as_new_pictures() -> None:
 
 def test_copies_are_at_distance_zero_even_far_from_the_origin() -> None:
     features = gaussian(300, 64, mean=100.0)
-    assert metrics.distances_to(features, features).max() < 1e-4
+    assert metrics.distances_to(features, features).max() == 0
+    assert metrics.neighbour_distances(features.repeat(2, 1)).max() == 0
 
 
 def test_nearest_gives_the_nearest_first() -> None:

@@ -85,7 +85,7 @@ def test_signals_to_all_processes_leave_the_workers_to_the_training(folder: Path
     before = set(psutil.Process().children())
     batches = load(folder, workers=2)
     found = iter(batches)
-    first = next(found)
+    first = [next(found), next(found)]  # one of each worker: both have begun
     workers = set(psutil.Process().children()) - before
     for worker in workers:
         worker.send_signal(signal.SIGINT)
@@ -93,7 +93,7 @@ def test_signals_to_all_processes_leave_the_workers_to_the_training(folder: Path
     rest = list(found)
     time.sleep(reader.GRACE_SECONDS + 1)  # the training saves: that its workers end meanwhile is no error
     assert not any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers)
-    assert_equal([first, *rest], epoch(load(folder), 0))
+    assert_equal([*first, *rest], epoch(load(folder), 0))
     del batches, found  # or the workers would be missed by a later test
 
 

@@ -240,6 +240,22 @@ class TestJointTraining:
         first, second = joint(seed=0), joint(seed=1)
         assert first.run_epoch() != second.run_epoch()
 
+    def test_a_sign_that_comes_to_nothing_is_no_word(self) -> None:
+        training = joint()
+        training.captions = [["´ a red bird ¨"]] * len(training.captions)
+        for _ in range(4):
+            training.run_epoch()
+
+    @pytest.mark.parametrize("image_size", [48, 80, 112])
+    def test_pictures_of_any_allowed_size_are_looked_at(self, image_size: int) -> None:
+        joint(image_size=image_size).run_epoch()
+
+    def test_a_loss_that_is_no_number_is_a_user_error(self) -> None:
+        training = joint()
+        next(iter(training.model.parameters())).data.fill_(float("nan"))
+        with pytest.raises(UserError, match="no finite number: lower"):
+            training.run_epoch()
+
     def test_long_captions_are_cut_in_silence(self) -> None:
         training = joint(max_length=32)
         training.captions = [["a bird that goes on and on and on and on"]] * len(training.captions)
