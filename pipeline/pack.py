@@ -83,8 +83,7 @@ def run(folder: Path, name: str | None = None) -> None:
         cub_archives.write(tracked, new_images, new_captions, f"{name}: {len(items)} pictures, packed from a folder.\n")
     checksums = {"images_sha256": sha256(images), "captions_sha256": sha256(captions)}
     atomic_write(preset, _HEAD.format(name=name, images=images, captions=captions, **checksums) + budget)
-    captions_count = sum(len(item.captions) for item in items)
-    console.info(f"{preset}: kinds: {len(kinds)}, pictures: {len(items)}, captions: {captions_count}")
+    console.info(f"{preset}: {len(kinds)} kinds, {len(items)} pictures, {sum(len(i.captions) for i in items)} captions")
     by_image = len(kinds) < FEW_KINDS
     for_test = len(items) // 4 if by_image else sum(item.kind in unseen for item in items)
     if min(for_test, len(items) - for_test) < LEAST_PICTURES:
