@@ -162,6 +162,7 @@ def _read_cards(path: Path) -> dict[int, StageCard]:
             f"the model is {inner}" if inner.is_dir() else "run `dvc repro` to train a model, or name another folder"
         )
         raise UserError(f"{path} is missing: {remedy}") from None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, ValidationError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path} is no StackGAN's config ({reason}): give models/<preset>/stackgan") from None
+    except KeyError as error:
+        raise UserError(f"{path} is no StackGAN's config: it has no {error}; give models/<preset>/stackgan") from None
+    except (OSError, ValueError, TypeError, RecursionError, ValidationError) as error:
+        raise UserError(f"{path} is no StackGAN's config: {' '.join(str(error).split())[:200]}") from None

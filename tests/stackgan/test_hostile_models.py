@@ -149,7 +149,10 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
         edit_config(lambda values: values["stage2"].update(format=2)),
         CONFIG + "1 validation error for StageCard format Extra inputs are not permitted …",
     ),
-    "config: without a stage": (edit_config(lambda values: values.pop("stage2")), CONFIG + "'stage2'"),
+    "config: without a stage": (
+        edit_config(lambda values: values.pop("stage2")),
+        CONFIG + "it has no 'stage2'; give models/<preset>/stackgan",
+    ),
     "config: nested without end": (
         overwrite("config.json", lambda _: b"[" * 100_000),
         CONFIG + "maximum recursion depth exceeded…",
