@@ -76,7 +76,7 @@ def curves(path: Path, x: Sequence[float], panels: Mapping[str, Mapping[str, Seq
             axis.plot(x, values, label=name, linewidth=1.6, marker="o" if len(x) == 1 else None)
         axis.set_title(panel, loc="left", fontsize=11)
         axis.set_xlabel("epoch")
-        axis.locator_params(axis="x", integer=True)
+        axis.locator_params(axis="x", integer=True, min_n_ticks=1)
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
         axis.legend(frameon=False, fontsize=9)
