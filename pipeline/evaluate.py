@@ -73,6 +73,7 @@ def run(params: "Params") -> None:
     write_json(paths.evaluate_metrics, summary(results))
     for line in lines(results):
         console.info(line)
+    console.info(f"pictures: {paths.evaluate_report}; the model, with a card: {paths.stackgan}")
 
 
 def load_panel(folder: Path, config: EvaluateConfig, device: torch.device) -> Panel:
