@@ -84,7 +84,7 @@ def manifold(real: Tensor, generated: Tensor, k: int = NEIGHBOURS) -> Manifold:
     balls_around = torch.zeros(len(generated), dtype=torch.double, device=generated.device)
     recalled, covered = [], []
     for rows, radius in zip(real.split(ROWS), real_radius.split(ROWS), strict=True):
-        distance = torch.cdist(rows.double(), generated.double())
+        distance = _distances(rows, generated)
         inside = distance <= radius[:, None]
         balls_around += inside.sum(0)
         covered.append(inside.any(1))
@@ -106,8 +106,7 @@ def accuracy(logits: Tensor, targets: Tensor, top: int = 1) -> float:
 def spread(groups: Tensor) -> float:
     """Mean distance between two pictures of one group, over groups: `groups` [G, K, F], K ≥ 2. 0 = all alike."""
     k = groups.shape[1]
-    distances = torch.cdist(groups.double(), groups.double())
-    return float(distances.sum((1, 2)).mean()) / (k * (k - 1))
+    return float(_distances(groups, groups).sum((1, 2)).mean()) / (k * (k - 1))
 
 
 def species_spread(features: Tensor, species: Tensor) -> float | None:
@@ -122,8 +121,8 @@ def collapse_rate(real: Tensor, generated: Tensor) -> float:
     """Share of generated pictures whose nearest other generated picture is nearer than real pictures hardly ever are.
 
     "Hardly ever" is the first percentile of the distances between a real picture and its nearest other real one, copies
-    left out. In [0, 1]:
-    0.01 is expected of as many real pictures, 1 of one picture repeated. More pictures lie nearer: compare equal N.
+    left out. In [0, 1]: 0.01 is expected of as many real pictures, 1 of one picture repeated. More pictures lie nearer:
+    compare equal N.
     """
     apart = neighbour_distances(real)
     apart = apart[apart > 0]
@@ -145,27 +144,24 @@ def memorisation_ratio(drawn: Tensor, real: Tensor) -> float | None:
 
 def neighbour_distances(features: Tensor, k: int = 1) -> Tensor:
     """Distance of each picture [N, F] to its k-th nearest other picture of the same set: double [N]; needs N > k."""
-    rows = features.double()
-    nearest = [_distances(part, rows).topk(k + 1, largest=False).values[:, k] for part in rows.split(ROWS)]
-    return torch.cat(nearest)
+    parts = features.split(ROWS)
+    return torch.cat([_distances(part, features).topk(k + 1, largest=False).values[:, k] for part in parts])
 
 
 def distances_to(training: Tensor, features: Tensor) -> Tensor:
     """Distance of each picture [N, F] to the nearest training picture [M, F]: double [N]."""
-    return torch.cat([_distances(part.double(), training.double()).amin(1) for part in features.split(ROWS)])
+    return torch.cat([_distances(part, training).amin(1) for part in features.split(ROWS)])
 
 
 def nearest(training: Tensor, features: Tensor, k: int = 1) -> Tensor:
     """Indices of the k training pictures [M, F] that are nearest to each picture [N, F]: [N, k], nearest first."""
-    found = [
-        torch.cdist(part.double(), training.double()).topk(k, largest=False).indices for part in features.split(ROWS)
-    ]
-    return torch.cat(found)
+    return torch.cat([_distances(part, training).topk(k, largest=False).indices for part in features.split(ROWS)])
 
 
 def _distances(first: Tensor, second: Tensor) -> Tensor:
+    """Distances of every row of `first` [..., N, F] to every one of `second` [..., M, F]: double [..., N, M]."""
     # By way of a matrix product, which is faster, copies would be a rounding apart.
-    return torch.cdist(first, second, compute_mode="donot_use_mm_for_euclid_dist")
+    return torch.cdist(first.double(), second.double(), compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def _share(condition: Tensor) -> float:

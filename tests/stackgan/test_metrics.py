@@ -128,6 +128,9 @@ def test_copies_are_at_distance_zero_even_far_from_the_origin() -> None:
     features = gaussian(300, 64, mean=100.0)
     assert metrics.distances_to(features, features).max() == 0
     assert metrics.neighbour_distances(features.repeat(2, 1)).max() == 0
+    assert metrics.spread(features[:1].expand(5, -1)[None]) == 0
+    # Each ball reaches exactly to its k-th neighbour, and holds the copy of its own picture too.
+    assert metrics.manifold(features, features, k=5).density == pytest.approx(6 / 5, abs=1e-12)
 
 
 def test_nearest_gives_the_nearest_first() -> None:
