@@ -8,7 +8,6 @@ A cut download stays in .cache/downloads, outside the stage's outs, and the next
 appears in raw/ before both archives have proved sound.
 """
 
-import hashlib
 import os
 import shutil
 import textwrap
@@ -111,8 +110,7 @@ def _from_mirrors(archive: Archive, urls: tuple[str, ...]) -> Path:
         if "://" not in url:
             return _from_file(project_root() / url, archive)
         host = urllib.parse.urlsplit(url).netloc
-        # One folder per URL: bytes of one mirror are never put behind those of another.
-        target = Paths.downloads() / archive.name / hashlib.sha256(url.encode()).hexdigest()[:12] / archive.name
+        target = Paths.download(archive.name, url)
         try:
             _transfer(url, target, archive.name)
             _check(target, archive)

@@ -135,10 +135,11 @@ def rounds(split: Split, count: int | None, z_dim: int, seed: int) -> list[Reque
     A picture with fewer captions than another begins with its first again: figures of rounds of fewer pictures could
     not be averaged with the rest. `count` stops after so many rounds.
     """
-    own = [len(embeddings) for embeddings in split.embeddings]
+    counts = [len(embeddings) for embeddings in split.embeddings]
+    most = max(counts)
     return [
-        request(split, range(len(split)), [number % each for each in own], z_dim, 1000 * seed + number)
-        for number in range(min(max(own), count or max(own)))
+        request(split, range(len(split)), [number % each for each in counts], z_dim, 1000 * seed + number)
+        for number in range(min(most, count or most))
     ]
 
 

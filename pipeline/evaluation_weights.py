@@ -1,6 +1,5 @@
 """Where the Inception weights of `evaluate.features: inception` come from: a path, or a URL that is fetched once."""
 
-import hashlib
 import shutil
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlparse
@@ -32,8 +31,7 @@ def find_weights(config: EvaluateConfig) -> Path:
 
 
 def _fetched(url: str) -> Path:
-    # A folder per URL: two may name their files alike.
-    path = Paths.downloads() / hashlib.sha256(url.encode()).hexdigest()[:12] / PurePosixPath(urlparse(url).path).name
+    path = Paths.download(PurePosixPath(urlparse(url).path).name, url)
     if not path.exists():
         try:
             with urlopen(url, timeout=TIMEOUT) as response, atomic_file(path) as temporary:

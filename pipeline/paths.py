@@ -1,5 +1,6 @@
 """Where everything lies, relative to the root of the project (the current folder)."""
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +95,11 @@ class Paths:
     def downloads() -> Path:
         """Partial downloads, kept through a killed run for the same reason."""
         return project_root() / ".cache" / "downloads"
+
+    @staticmethod
+    def download(name: str, url: str) -> Path:
+        """File `name` from `url`, in a folder of its own: bytes of one mirror are never put behind those of another."""
+        return Paths.downloads() / name / hashlib.sha256(url.encode()).hexdigest()[:12] / name
 
     @staticmethod
     def mirrors() -> Path:

@@ -73,15 +73,19 @@ def run(params: "Params") -> None:
     write_json(paths.dataset_report, report)
     pictures.save_png(sheet, paths.contact_sheet)
     console.info(f"{_summary(report)}; {report['dropped']} dropped")
+    _warn_of_too_few(report, largest_batch=max(params.stage1.batch_size, params.stage2.batch_size))
+
+
+def _warn_of_too_few(report: dict[str, Any], largest_batch: int) -> None:
+    """What later stages will refuse, said before the text encoder is trained."""
     if min(report[split] for split in cub.SPLITS) < LEAST_PICTURES:
         console.warn(
             f"`evaluate` wants {LEAST_PICTURES} pictures of each split at least, and will end the run without figures:"
             " take more pictures or species"
         )
-    batch = max(params.stage1.batch_size, params.stage2.batch_size)
-    if report["train"] < batch:
+    if report["train"] < largest_batch:
         console.warn(
-            f"{report['train']} training pictures fill no batch of {batch}: lower stage1.batch_size and"
+            f"{report['train']} training pictures fill no batch of {largest_batch}: lower stage1.batch_size and"
             " stage2.batch_size in the preset"
         )
 

@@ -80,10 +80,10 @@ class JointTraining(Training):
     ) -> None:
         if len(crops) < 2:
             raise UserError("a text encoder cannot be trained on a single picture: choose more species")
-        self.config, self.crops, self.captions = config, crops, captions
-        flat = [caption for group in captions for caption in group]
-        self.words = Words(flat)
-        self.picture_words = torch.stack([self.words.targets(group).mean(0) for group in captions])
+        self.config, self.crops = config, crops
+        self.captions = [[plain(caption) for caption in group] for group in captions]
+        self.words = Words([caption for group in self.captions for caption in group])
+        self.picture_words = torch.stack([self.words.targets(group).mean(0) for group in self.captions])
         numbers = list(species) if len(set(species)) >= FEWEST_SPECIES else list(range(len(crops)))
         groups: dict[int, list[int]] = {}
         for index, number in enumerate(numbers):
@@ -123,7 +123,7 @@ class JointTraining(Training):
     def _spliced(self, generator: torch.Generator) -> str:
         """The beginning of one caption and the end of another, cut between any words."""
         first, second = (
-            plain(self._caption(int(index), generator)).split()
+            self._caption(int(index), generator).split()
             for index in torch.randint(len(self.captions), (2,), generator=generator)
         )
         begin = int(torch.randint(len(first) + 1, (), generator=generator))

@@ -168,6 +168,9 @@ class Sender(BaseHTTPRequestHandler):
 
 
 def test_weights_are_fetched_once_and_whole(project: Path) -> None:
+    with pytest.raises(UserError, match="cannot be fetched"):
+        find_weights(loaded("evaluate.inception_weights=http://127.0.0.1:9/weights.pth").evaluate)
+    assert not list(Paths.downloads().glob("*"))
     with HTTPServer(("127.0.0.1", 0), Sender) as server:
         config = loaded(f"evaluate.inception_weights=http://127.0.0.1:{server.server_port}/weights.pth").evaluate
         Thread(target=server.serve_forever, daemon=True).start()

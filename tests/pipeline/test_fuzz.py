@@ -152,7 +152,7 @@ TARGETS = {
 
 
 @pytest.mark.parametrize("name", TARGETS)
-@pytest.mark.parametrize("cases", [2_000, pytest.param(20_000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("cases", [2_000, pytest.param(50_000, marks=pytest.mark.soak)])
 def test_damage_is_read_or_named(name: str, cases: int, tmp_path: Path) -> None:
     tiny(2).save(tmp_path)
     path, target, rng = tmp_path / IMAGES_ARCHIVE, TARGETS[name], random.Random(f"{name} {cases}")

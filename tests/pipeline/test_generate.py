@@ -116,6 +116,7 @@ def test_without_params_or_model_it_says_what_to_do(tmp_path: Path, monkeypatch:
         ((RED, "--to", " "), "sentence 2 is empty"),
         (("x" * 1001,), "has 1001 characters"),
         ((RED, "-o", "bird.bmp"), "bird.bmp must end in .png"),
+        ((RED, "-o", "bird.gif"), "bird.gif must end in .png"),
         ((RED, "-o", "bird.gif"), "an animation wants --to"),
         ((RED, "--to", BLACK, "-o", "bird.png"), "bird.png must end in .gif or .webp"),
         ((RED, BLACK, "--to", RED), "--to animates one bird"),

@@ -241,8 +241,8 @@ class TestJointTraining:
         assert first.run_epoch() != second.run_epoch()
 
     def test_a_sign_that_comes_to_nothing_is_no_word(self) -> None:
-        training = joint()
-        training.captions = [["´ a red bird ¨"]] * len(training.captions)
+        crops, captions = torch.zeros(2, 3, 38, 38).byte(), [["´ a red bird ¨"]] * 2
+        training = JointTraining(config(), crops, [1, 2], captions, seed=0, device=CPU)
         for _ in range(4):
             training.run_epoch()
 
