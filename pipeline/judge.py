@@ -17,20 +17,22 @@ from pipeline.crops import load_usable_crops
 from pipeline.cub import read_dataset
 from pipeline.devices import single_device
 from pipeline.files import atomic_folder, require, write_json
+from pipeline.fit import fit
 from pipeline.manifest import Picture
 from pipeline.paths import Paths
 from stackgan.classifier import FRAME, STAGE1_SIZE, Classifier, Network, ask, centre, resize
-from stackgan.classifier_training import JUDGE_VIEWS, PROBE_VIEWS, ClassifierTraining, Views
+from stackgan.classifier_training import JUDGE_VIEWS, PROBE_VIEWS, ClassifierTraining
 from stackgan.errors import UserError
 from stackgan.judge import SPECIES, Judge, JudgeCard, choose_held_out
 from stackgan.judge_config import JudgeConfig
 from stackgan.metrics import accuracy
 from stackgan.probe import PartReader, Probe, ProbeCard, hold_out_species, parts_told
+from stackgan.views import Views
 
 if TYPE_CHECKING:
     from pipeline.params import Params
 
-FORMAT = 3  # raise it when the same params and data make another judge
+FORMAT = 4  # raise it when the same params and data make another judge
 
 
 Targets = Mapping[str, Tensor]
@@ -73,14 +75,8 @@ class Trainer:
         training = ClassifierTraining(network.to(self.device), crops, targets, self.config, views)
         checkpoints = Checkpoints(name, self._identity, self._seconds)
         self._checkpoints.append(checkpoints)
-        checkpoints.claim()
-        if checkpoints.restore(training.restore):
-            console.info(f"{name}: goes on after epoch {training.epoch}")
-        for _ in console.track(range(training.epoch, self.config.epochs), f"{name}, epochs"):
-            training.run_epoch()
-            if checkpoints.due() or training.epoch == self.config.epochs:
-                checkpoints.save(training.epoch, training.state())
-        network.load_state_dict(training.average.state_dict())
+        fit(training, checkpoints, name)
+        network.load_state_dict(training.average.network.state_dict())
 
     def forget(self) -> None:
         """All went well: no checkpoint is needed any more."""

@@ -22,7 +22,8 @@ from pipeline.checkpoints import Checkpoints, fingerprint
 from pipeline.crops import load_crops
 from pipeline.devices import single_device
 from pipeline.files import atomic_folder, require, write_json
-from pipeline.paths import Paths
+from pipeline.fit import fit
+from pipeline.paths import Paths, project_root
 from pipeline.pictures import save_png
 from pipeline.text_encoder_report import Split, found, measure, summary
 from stackgan.classifier import FRAME
@@ -32,11 +33,11 @@ from stackgan.text.char_cnn_rnn import CharEncoder
 from stackgan.text.joint import JointTraining, embed_pictures
 from stackgan.text.official import Distillation, save_vectors, standardise
 from stackgan.text.sentence import SentenceEncoder
-from stackgan.text.training import Training
 
 if TYPE_CHECKING:
     from pipeline.params import Params
 
+NAME = "text encoder"
 FORMAT = 1  # raise it when the same params and data make another encoder
 
 
@@ -107,7 +108,7 @@ def train(job: Job) -> Made:
     config, split = job.params.text_encoder, job.train
     captions = [picture.captions for picture in split.pictures]
     training = JointTraining(config, split.crops, split.species, captions, seed=job.params.seed, device=_device(job))
-    _fit(training, job.checkpoints)
+    fit(training, job.checkpoints, NAME)
     encoder = CharEncoder.standardised(training.joint.text, config, split.captions)
     return Made(encoder, embed_crops=lambda crops: embed_pictures(training.joint.image, crops))
 
@@ -125,13 +126,14 @@ def distil(job: Job) -> Made:
         seed=job.params.seed,
         device=_device(job),
     )
-    _fit(training, job.checkpoints)
+    fit(training, job.checkpoints, NAME)
     return Made(CharEncoder.plain(training.network, config), vectors=vectors)
 
 
 def adopt(job: Job) -> Made:
     """Kind sentence-transformers: a pretrained model as it is."""
-    return Made(SentenceEncoder.standardised(job.params.text_encoder, job.train.captions))
+    # A queued experiment runs elsewhere; a relative path is one in the project.
+    return Made(SentenceEncoder.standardised(job.params.text_encoder, job.train.captions, project_root()))
 
 
 MAKERS: Mapping[str, Callable[[Job], Made]] = {
@@ -143,13 +145,3 @@ MAKERS: Mapping[str, Callable[[Job], Made]] = {
 
 def _device(job: Job) -> torch.device:
     return single_device(job.params.runtime)
-
-
-def _fit(training: Training, checkpoints: Checkpoints) -> None:
-    checkpoints.claim()
-    if checkpoints.restore(training.restore):
-        console.info(f"text encoder: resumed after epoch {training.epoch}")
-    for _ in console.track(range(training.epoch, training.epochs), "text encoder: epochs"):
-        training.run_epoch()
-        if checkpoints.due():
-            checkpoints.save(training.epoch, training.state())

@@ -19,14 +19,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stackgan.classifier import Classifier, centre, normalise, resize
-from stackgan.classifier_training import augment
 from stackgan.errors import UserError
 from stackgan.text.alphabet import letters
 from stackgan.text.alphabet import normalise as plain
 from stackgan.text.char_cnn_rnn import CharCnnRnn
 from stackgan.text.config import TextEncoderConfig
-from stackgan.text.training import Training
+from stackgan.text.training import TextTraining
 from stackgan.text.words import Words
+from stackgan.views import augment
 
 TEMPERATURE = 0.1  # of the scores at the start; it is learnt
 FEWEST_SPECIES = 8
@@ -61,7 +61,7 @@ class JointEmbedding(nn.Module):
         return F.normalize(text) @ F.normalize(image).T * self.log_scale.clamp(max=math.log(100)).exp()
 
 
-class JointTraining(Training):
+class JointTraining(TextTraining):
     """`crops` are uint8 [N, 3, S, S] of training pictures alone, `species` their N numbers, `captions` their captions.
 
     With fewer than eight species a batch would hold next to no mismatching pairs: then every picture counts as a

@@ -19,12 +19,12 @@ from stackgan.errors import UserError
 from stackgan.text.alphabet import letters
 from stackgan.text.char_cnn_rnn import CharCnnRnn
 from stackgan.text.config import TextEncoderConfig
-from stackgan.text.training import Training
+from stackgan.text.training import TextTraining
 
 VECTORS = "official.safetensors"
 
 
-class Distillation(Training):
+class Distillation(TextTraining):
     """Teaches a char-CNN-RNN to give `vectors` float32 [C, dim] for C captions, by their mean squared difference."""
 
     def __init__(

@@ -31,9 +31,11 @@ class SentenceEncoder:
         self.dim = len(mean)
 
     @classmethod
-    def standardised(cls, config: TextEncoderConfig, captions: Sequence[str]) -> "SentenceEncoder":
-        """Load the model that `config` names and standardise its embeddings over `captions`."""
-        source = Path(config.model).expanduser() if Path(config.model).expanduser().is_dir() else None
+    def standardised(cls, config: TextEncoderConfig, captions: Sequence[str], root: Path = Path()) -> "SentenceEncoder":
+        """Load the model that `config` names, a folder under `root` or one of the Hub, and standardise its embeddings
+        over `captions`."""
+        folder = root / Path(config.model).expanduser()
+        source = folder if folder.is_dir() else None
         model = _open(source or config.model)
         deviation, mean = torch.std_mean(_embed(model, captions), dim=0, correction=0)
         return cls(config, model, source, mean, deviation.clamp_min(1e-6))

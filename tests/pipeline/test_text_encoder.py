@@ -20,9 +20,9 @@ from pipeline import embed, embed_text, manifest, official_embeddings, prepare, 
 from pipeline.params import Params
 from pipeline.paths import Paths
 from stackgan import text
+from stackgan.cycle import CycleTraining
 from stackgan.errors import UserError
 from stackgan.text.official import load_vectors
-from stackgan.text.training import Training
 from tests.pipeline.conftest import PRESET, Project
 from tests.pipeline.tiny import SOURCE, Tiny, tiny
 from tests.stackgan.test_text import sentence_transformers  # noqa: F401 — a fixture
@@ -83,18 +83,18 @@ def test_a_killed_run_resumes_to_the_same_bytes(project: Project, monkeypatch: p
     params = prepared(project, tiny())
     text_encoder.run(params)
     whole = made()
-    run_epoch, epochs = Training.run_epoch, itertools.count()
+    run_epoch, epochs = CycleTraining.run_epoch, itertools.count()
 
-    def killed_in_the_second(training: Training) -> float:
+    def killed_in_the_second(training: CycleTraining) -> float:
         if next(epochs) == 1:
             raise KeyboardInterrupt
         return run_epoch(training)
 
-    monkeypatch.setattr(Training, "run_epoch", killed_in_the_second)
+    monkeypatch.setattr(CycleTraining, "run_epoch", killed_in_the_second)
     with pytest.raises(KeyboardInterrupt):
         text_encoder.run(params)
     assert made() == whole  # the old results stand until new ones are whole
-    monkeypatch.setattr(Training, "run_epoch", lambda training: (next(epochs), run_epoch(training))[1])
+    monkeypatch.setattr(CycleTraining, "run_epoch", lambda training: (next(epochs), run_epoch(training))[1])
     text_encoder.run(params)
     assert next(epochs) == 3  # one epoch before the kill, the killed one, and only one more
     assert made() == whole
@@ -140,6 +140,18 @@ def test_a_pretrained_model_is_taken_as_it_is(project: Project) -> None:
     assert metrics()["dim"] == 2
     assert set(metrics()["test"]) == {"paraphrases_nearer", "paraphrases_nearer_chance"}
     assert (PATHS.text_encoder_pictures / "retrieval.png").is_file()
+
+
+@pytest.mark.usefixtures("sentence_transformers")
+def test_a_queued_experiment_finds_a_model_in_the_project(
+    project: Project, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = prepared(project, tiny(), "text_encoder.kind=sentence-transformers", "text_encoder.model=MiniLM")
+    root = tmp_path_factory.mktemp("project")
+    (root / "MiniLM").mkdir()
+    monkeypatch.setenv("DVC_ROOT", str(root))
+    text_encoder.run(params)
+    assert (PATHS.text_encoder / "model").is_dir()
 
 
 def test_a_missing_extra_names_the_command(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from stackgan.classifier import ask, resize
-from stackgan.classifier_training import PROBE_VIEWS, ClassifierTraining, roughen
+from stackgan.classifier_training import PROBE_VIEWS, ClassifierTraining
 from stackgan.errors import UserError
 from stackgan.judge_config import JudgeConfig
 from stackgan.probe import PartReader, Probe, ProbeCard, agreement, hold_out_species, load, outlines, parts_told, said
+from stackgan.views import roughen
 from tests.stackgan.toys import COLOURS, Toys, toys
 
 CONFIG = JudgeConfig(seed=0, size=64, width=8, epochs=16, batch_size=16, lr=0.01, held_out=0.2)
@@ -26,7 +27,7 @@ def train_probe(birds: Toys, epochs: int = CONFIG.epochs) -> Probe:
     training = ClassifierTraining(reader, birds.crops, targets, config, PROBE_VIEWS)
     for _ in range(epochs):
         training.run_epoch()
-    reader.load_state_dict(training.average.state_dict())
+    reader.load_state_dict(training.average.network.state_dict())
     return Probe(reader, ProbeCard(CONFIG.size, CONFIG.width, PARTS, words, {}))
 
 

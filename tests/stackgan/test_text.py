@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from stackgan import text
+from stackgan.cycle import CycleTraining
 from stackgan.errors import UserError
 from stackgan.text.alphabet import ALPHABET_SIZE, LETTERS, UNKNOWN, letters, normalise
 from stackgan.text.char_cnn_rnn import CharCnnRnn, CharEncoder
@@ -20,7 +21,6 @@ from stackgan.text.joint import JointTraining, read_loss, structured_loss
 from stackgan.text.official import Distillation, load_vectors, save_vectors, standardise
 from stackgan.text.retrieval import paraphrases_nearer, retrieval
 from stackgan.text.sentence import SentenceEncoder
-from stackgan.text.training import Training
 from stackgan.text.words import Words, words_of
 
 CPU = torch.device("cpu")
@@ -192,7 +192,7 @@ def joint(seed: int = 0, species: int = 9, **changes: Any) -> JointTraining:
     return JointTraining(config(**changes), crops, numbers, captions, seed=seed, device=CPU)
 
 
-def weights(training: Training) -> dict[str, Tensor]:
+def weights(training: CycleTraining) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in training.model.state_dict().items()}
 
 

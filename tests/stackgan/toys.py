@@ -67,7 +67,7 @@ def train_judge(birds: Toys, config: JudgeConfig = CONFIG) -> Judge:
     )
     for _ in range(config.epochs):
         training.run_epoch()
-    classifier.load_state_dict(training.average.state_dict())
+    classifier.load_state_dict(training.average.network.state_dict())
     names = tuple(name for name, kept in zip(birds.names, held_out.tolist(), strict=True) if kept)
     judge = Judge(classifier, JudgeCard(config.size, config.width, ids, names, {}))
     hits = judge.look(birds.images[held_out]).logits.argmax(1) == columns[held_out]
