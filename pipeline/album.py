@@ -37,10 +37,10 @@ class Caption:
 class Album:
     """Grids of one stage: rows are captions, columns noises or epochs."""
 
-    def __init__(self, captions: Sequence[Caption], z_dim: int, seed: int, device: torch.device) -> None:
+    def __init__(self, captions: Sequence[Caption], noise_dim: int, seed: int, device: torch.device) -> None:
         self.captions = captions
         self.embeddings = torch.stack([caption.embedding for caption in captions]).to(device)
-        self.noise = torch.randn(6, z_dim, generator=torch.Generator().manual_seed(seed)).to(device)
+        self.noise = torch.randn(6, noise_dim, generator=torch.Generator().manual_seed(seed)).to(device)
         self.frames: dict[int, Tensor] = {}
 
     def snapshot(self, epoch: int, generator: Generator) -> None:
@@ -103,7 +103,7 @@ def choose_probes(shards: Path, size: int, captions: Sequence[Caption], noise: T
 
 @torch.no_grad()
 def draw(generator: Generator, embedding: Tensor, noise: Tensor) -> Tensor:
-    """embedding [T], noise [N, z_dim] → uint8 [N, H, W, 3] on the CPU."""
+    """embedding [T], noise [N, noise_dim] → uint8 [N, H, W, 3] on the CPU."""
     image: Tensor = generator(embedding.expand(len(noise), -1), noise).image
     return ((image + 1.0) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu()
 

@@ -50,8 +50,8 @@ def run(params: "Params") -> None:
     stages = {stage: require(paths.stage(stage), made_by=f"stage{stage}") for stage in STAGES}
     text_encoder = require(paths.text_encoder, made_by="text_encoder")
     shards = {stage: shard_folder(params, size) for stage, size in STAGE_SIZES.items()}
-    z_dim = load_card(stages[1], 1).network.z_dim
-    exams = {stage: Exam(stage, shards[stage], panel, config, z_dim) for stage in STAGES}
+    noise_dim = load_card(stages[1], 1).network.noise_dim
+    exams = {stage: Exam(stage, shards[stage], panel, config, noise_dim) for stage in STAGES}
     captions = [caption for picture in exams[1].train.pictures for caption in picture["captions"]]
     with atomic_folder(paths.stackgan) as folder:
         # What is measured is what is shipped: the model is loaded as a user will load it.

@@ -16,9 +16,9 @@ DIVERSE_CAPTIONS = 64  # captions of each of which several pictures are compared
 class Exam:
     """Reads the shards of Stage `stage` and asks the panel about every real picture in them."""
 
-    def __init__(self, stage: int, shards: Path, panel: Panel, config: EvaluateConfig, z_dim: int) -> None:
+    def __init__(self, stage: int, shards: Path, panel: Panel, config: EvaluateConfig, noise_dim: int) -> None:
         self.title = f"Stage {'I' * stage}"
-        self.panel, self.config, self.z_dim = panel, config, z_dim
+        self.panel, self.config, self.noise_dim = panel, config, noise_dim
         size = STAGE_SIZES[stage]
         self.train, train_views = read_split(shards, "train", size, panel)
         self.test, test_views = read_split(shards, "test", size, panel)
@@ -30,10 +30,10 @@ class Exam:
         self.seen = Yardstick(self.train, train_views, train_views.features, panel.judge)
         self.unseen = Yardstick(self.test, test_views, train_views.features, panel.judge)
         count = None if config.captions == "all" else config.captions
-        self.test_rounds = rounds(self.test, count, z_dim, config.seed)
+        self.test_rounds = rounds(self.test, count, noise_dim, config.seed)
         rows = range(min(len(self.train), len(self.test)))
         captions = [row % len(self.train.embeddings[row]) for row in rows]
-        self.train_round = request(self.train, rows, captions, z_dim, config.seed)
+        self.train_round = request(self.train, rows, captions, noise_dim, config.seed)
 
     def grade(self, artist: Artist) -> Scores:
         """Figures of test and of training captions."""
@@ -54,7 +54,7 @@ class Exam:
         times = self.config.samples_per_caption
         rows = torch.linspace(0, len(self.test) - 1, min(DIVERSE_CAPTIONS, len(self.test))).round().long()
         asked = rows.repeat_interleave(times).tolist()
-        wanted = request(self.test, asked, [0] * len(asked), self.z_dim, self.config.seed + 1)
+        wanted = request(self.test, asked, [0] * len(asked), self.noise_dim, self.config.seed + 1)
         views = show(artist, [wanted], self.panel, f"{self.title}, {times} pictures of one caption")[0]
         return self.unseen.diversity(views, times)
 

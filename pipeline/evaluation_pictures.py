@@ -121,7 +121,7 @@ class Sheets:
 
     def draw(self, split: Split, rows: Sequence[int], stage: int) -> Tensor:
         """The first captions of some rows: uint8 [N, 3, S, S]; the same noise at every stage."""
-        wanted = request(split, rows, [0] * len(rows), self.model.z_dim, self.exam.config.seed)
+        wanted = request(split, rows, [0] * len(rows), self.exam.noise_dim, self.exam.config.seed)
         return self.model.draw(wanted.embeddings, wanted.noise, stage)
 
     def real(self, split: str, rows: Sequence[int]) -> Tensor:

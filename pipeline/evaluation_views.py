@@ -84,7 +84,7 @@ class Split:
 @dataclass(frozen=True)
 class Request:
     """What to draw: B captions of the pictures `rows` [B] of a split, caption number `captions` [B] of each, with
-    `embeddings` [B, T] and `noise` [B, z_dim]."""
+    `embeddings` [B, T] and `noise` [B, noise_dim]."""
 
     split: str
     rows: Tensor
@@ -118,18 +118,18 @@ def read_split(folder: Path, name: str, size: int, panel: Panel) -> tuple[Split,
     return split, Views.join(views)
 
 
-def request(split: Split, rows: Sequence[int], captions: Sequence[int], z_dim: int, seed: int) -> Request:
+def request(split: Split, rows: Sequence[int], captions: Sequence[int], noise_dim: int, seed: int) -> Request:
     """The captions of some rows; the noise hangs on `seed` alone, so that both stages can be given the same."""
     return Request(
         split.name,
         torch.tensor(rows),
         torch.tensor(captions),
         torch.stack([split.embeddings[row][caption] for row, caption in zip(rows, captions, strict=True)]),
-        torch.randn(len(rows), z_dim, generator=torch.Generator().manual_seed(seed)),
+        torch.randn(len(rows), noise_dim, generator=torch.Generator().manual_seed(seed)),
     )
 
 
-def rounds(split: Split, count: int | None, z_dim: int, seed: int) -> list[Request]:
+def rounds(split: Split, count: int | None, noise_dim: int, seed: int) -> list[Request]:
     """Requests for the first captions of all pictures, for the second, and so on, until every caption was drawn.
 
     A picture with fewer captions than another begins with its first again: figures of rounds of fewer pictures could
@@ -138,7 +138,7 @@ def rounds(split: Split, count: int | None, z_dim: int, seed: int) -> list[Reque
     counts = [len(embeddings) for embeddings in split.embeddings]
     most = max(counts)
     return [
-        request(split, range(len(split)), [number % each for each in counts], z_dim, 1000 * seed + number)
+        request(split, range(len(split)), [number % each for each in counts], noise_dim, 1000 * seed + number)
         for number in range(min(most, count or most))
     ]
 

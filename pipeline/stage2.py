@@ -27,6 +27,7 @@ def run(params: "Params") -> None:
         stage1 = load_stage1(folder)
         for name, wanted, found in (
             ("z_dim", config.z_dim, stage1.z_dim),
+            ("c_dim", config.c_dim, stage1.noise_dim - stage1.z_dim),
             ("embeddings of dimension", embedding_dim, stage1.augmentation.linear.in_features),
         ):
             if wanted != found:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pipeline.params import Params
 
 AGREE_EVERY = 10  # steps; how often processes tell each other whether one was asked to stop
-FORMAT = 5  # raise it when equal params and data make other weights
+FORMAT = 6  # raise it when equal params and data make other weights
 _DATA_PARAMS = ("seed", "transform", "captions_per_sample")
 _OF_STAGE2 = {"residual_blocks": 0, "stage1_skip": False}  # Stage I has neither, and need not train anew for them
 _PANELS = {
@@ -97,7 +97,7 @@ class StageRun:
             params.seed,
         )
         captions = choose_captions(shards, STAGE_SIZES[number])
-        self.album = Album(captions, params.z_dim, params.seed, machine.device)
+        self.album = Album(captions, network.noise_dim, params.seed, machine.device)
         self.probes = choose_probes(shards, STAGE_SIZES[number], captions, self.album.noise)
         self.progress = Progress()
         self._warned: set[str] = set()

@@ -34,6 +34,11 @@ class NetworkConfig(Strict):
         ge=0, le=10, description="weight for G of D's head that tells the captions of a batch apart; 0 leaves it out"
     )
 
+    @property
+    def noise_dim(self) -> int:
+        """Random numbers behind a picture: z [z_dim], then eps [c_dim] of the conditioning augmentation."""
+        return self.z_dim + self.c_dim
+
 
 class TrainingConfig(Strict):
     """Losses and optimisers, the same for both stages."""

@@ -63,10 +63,12 @@ class Condition(NamedTuple):
 
 
 class ConditioningAugmentation(nn.Module):
-    """Embedding [B, T] → `Condition`: c = mu + sigma · eps smooths the space of captions (Zhang et al. 2017, §3.2).
+    """Embedding [B, T] and eps [B, c_dim], normal → `Condition`: c = mu + sigma · eps smooths the space of captions
+    (Zhang et al. 2017, §3.2).
 
-    In eval mode c is mu, so that a picture depends on nothing but its caption and its noise. `relu` is the
-    activation of the authors' PyTorch code; since it makes logvar ≥ 0, sigma is never below 1 and mu drowns in it.
+    eps is a part of the generator's noise, when drawing as in training: with c = mu, birds of one caption are more
+    alike and further from real ones. `relu` is the activation of the authors' PyTorch code; since it makes logvar ≥ 0,
+    sigma is never below 1 and mu drowns in it.
     """
 
     LOGVAR_RANGE = (-6.0, 4.0)
@@ -78,12 +80,11 @@ class ConditioningAugmentation(nn.Module):
         self.linear = nn.Linear(embedding_dim, 2 * c_dim)
         self.relu = activation == "relu"
 
-    def forward(self, embedding: Tensor) -> Condition:
+    def forward(self, embedding: Tensor, eps: Tensor) -> Condition:
         both = self.linear(embedding).float()
         mu, logvar = (F.relu(both) if self.relu else both).chunk(2, dim=1)
         logvar = logvar.clamp(*self.LOGVAR_RANGE)  # so that neither exp() nor the KL term overflows
-        c = mu + torch.randn_like(mu) * torch.exp(0.5 * logvar) if self.training else mu
-        return Condition(c, mu, logvar)
+        return Condition(mu + torch.exp(0.5 * logvar) * eps, mu, logvar)
 
     @torch.no_grad()
     def let_mu_be_heard(self) -> None:

@@ -37,12 +37,10 @@ class StackGAN:
         text_encoder: text.TextEncoder,
         stage1: Stage1Generator,
         stage2: Stage2Generator,
-        z_dim: int,
         vocabulary: Vocabulary,
     ) -> None:
         self.text_encoder = text_encoder
         self.generators: dict[int, Generator] = {1: stage1, 2: stage2}
-        self.z_dim = z_dim
         self.vocabulary = vocabulary
 
     @classmethod
@@ -70,7 +68,7 @@ class StackGAN:
                 f"{folder}: the text encoder gives {encoder.dim} dimensions, Stage I wants {cards[1].embedding_dim}"
             )
         vocabulary = Vocabulary.load(folder / WORDS)
-        return cls(encoder, stage1.to(device), stage2.to(device), cards[1].network.z_dim, vocabulary)
+        return cls(encoder, stage1.to(device), stage2.to(device), vocabulary)
 
     def generate(
         self, captions: str | Sequence[str], seed: int = 0, stage: int = 2, truncation: float = 1.0
@@ -114,12 +112,12 @@ class StackGAN:
         return self.text_encoder.encode(captions)
 
     def noise(self, count: int, seed: int) -> Tensor:
-        """Noise float32 [count, z_dim]; more of it begins with the same rows."""
-        generator = torch.Generator().manual_seed(seed)
-        return torch.stack([torch.randn(self.z_dim, generator=generator) for _ in range(count)])
+        """Noise float32 [count, noise_dim]; more of it begins with the same rows."""
+        generator, dimensions = torch.Generator().manual_seed(seed), self.generators[1].noise_dim
+        return torch.stack([torch.randn(dimensions, generator=generator) for _ in range(count)])
 
     def draw(self, embeddings: Tensor, noise: Tensor, stage: int) -> Tensor:
-        """Pictures uint8 [N, 3, S, S] on the CPU from embeddings [N, T] and noise [N, z_dim]."""
+        """Pictures uint8 [N, 3, S, S] on the CPU from embeddings [N, T] and noise [N, noise_dim]."""
         if stage not in STAGES:
             raise UserError(f"there is no stage {stage}: choose 1 (64×64) or 2 (256×256)")
         return draw(self.generators[stage], embeddings, noise)

@@ -20,7 +20,7 @@ class Probes:
     """What the gauges look at. Pictures are float32 [N, 3, S, S] in [-1, 1], embeddings [N, T].
 
     `train` and `heldout` are real pictures with their captions; `groups` are real pictures of one species each;
-    `captions` [C, T] are drawn with each row of `noise` [Z, z_dim].
+    `captions` [C, T] are drawn with each row of `noise` [Z, noise_dim].
     """
 
     train: tuple[Tensor, Tensor]

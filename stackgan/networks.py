@@ -47,7 +47,8 @@ class DiscriminatorOutput(NamedTuple):
 
 
 class Stage1Generator(nn.Module):
-    """embedding [B, T], noise [B, z_dim] → 64×64 picture: shape and colours.
+    """embedding [B, T], noise [B, noise_dim] → 64×64 picture: shape and colours.
+    `noise` is z, and eps of the conditioning augmentation.
 
     Channels: 8·gf_dim at 4×4, halved at each of four enlargements, gf_dim/2 at 64×64 before RGB.
     """
@@ -55,7 +56,7 @@ class Stage1Generator(nn.Module):
     def __init__(self, config: NetworkConfig, embedding_dim: int) -> None:
         super().__init__()
         width = 8 * config.gf_dim
-        self.z_dim = config.z_dim
+        self.z_dim, self.noise_dim = config.z_dim, config.noise_dim
         self.augmentation = ConditioningAugmentation(embedding_dim, config.c_dim, config.conditioning)
         self.project = nn.Sequential(
             nn.Linear(config.c_dim + config.z_dim, width * 16, bias=False),
@@ -67,14 +68,17 @@ class Stage1Generator(nn.Module):
         self.to_rgb = conv3x3(width >> 4, 3)
 
     def forward(self, embedding: Tensor, noise: Tensor) -> GeneratorOutput:
-        condition = self.augmentation(embedding)
-        x = self.project(torch.cat([condition.c, noise], dim=1)).contiguous(memory_format=torch.channels_last)
+        z, eps = noise.tensor_split([self.z_dim], dim=1)
+        condition = self.augmentation(embedding, eps)
+        x = self.project(torch.cat([condition.c, z], dim=1)).contiguous(memory_format=torch.channels_last)
         rgb = self.to_rgb(self.enlarge(x, condition.c))
         return GeneratorOutput(torch.tanh(rgb), condition.mu, condition.logvar)
 
 
 class Stage2Generator(nn.Module):
-    """embedding [B, T], noise [B, z_dim] → 256×256 picture: Stage I's, encoded, joined with the caption and redrawn.
+    """embedding [B, T], noise [B, noise_dim] → 256×256 picture: Stage I's, encoded, joined with the caption, redrawn.
+
+    Both stages draw their c by the same eps.
 
     Stage I is frozen: it gets no gradient and stays in eval mode, whatever mode this module is put in, so that its
     batch-norm statistics never move. With `stage1_skip` the result is a correction of the enlarged Stage-I picture,
@@ -84,7 +88,7 @@ class Stage2Generator(nn.Module):
     def __init__(self, config: NetworkConfig, embedding_dim: int, stage1: Stage1Generator) -> None:
         super().__init__()
         width = config.gf_dim
-        self.z_dim = config.z_dim
+        self.z_dim, self.noise_dim = config.z_dim, config.noise_dim
         self.skip = config.stage1_skip
         self.stage1 = stage1.requires_grad_(False).eval()
         self.augmentation = ConditioningAugmentation(embedding_dim, config.c_dim, config.conditioning)
@@ -111,7 +115,7 @@ class Stage2Generator(nn.Module):
     def forward(self, embedding: Tensor, noise: Tensor) -> GeneratorOutput:
         with torch.no_grad():
             draft = self.stage1(embedding, noise).image
-        condition = self.augmentation(embedding)
+        condition = self.augmentation(embedding, noise[:, self.z_dim :])
         (joined,) = self.join[0](self.encode(draft), condition.c)
         x = self.residual(self.join[1:](joined))
         rgb = self.to_rgb(self.enlarge(x, condition.c))

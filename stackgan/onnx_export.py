@@ -1,6 +1,6 @@
 """The generators as ONNX files, for runtimes without PyTorch; needs the extra `onnx`.
 
-Inputs   embedding float32 [B, T], standardised as `StackGAN.encode` gives it; noise float32 [B, z_dim], any B ≥ 1
+Inputs   embedding float32 [B, T], standardised as `StackGAN.encode` gives it; noise float32 [B, noise_dim], any B ≥ 1
 Output   image float32 [B, 3, S, S] in [-1, 1]: S = 64 by stage 1, 256 by stage 2, which holds stage 1 in itself
 
 The text encoder is not exported: its recurrent steps depend on the caption's length.

@@ -111,7 +111,7 @@ class Trainer:
     def _phases(self, *batch: Tensor) -> None:
         """All of a step but the average, whose pull changes from step to step. Image, embedding, species of `Batch`."""
         pairs = self._pairs(*batch)
-        noise = torch.randn(len(pairs.image), self.bare_generator.z_dim, device=self.fabric.device)
+        noise = torch.randn(len(pairs.image), self.bare_generator.noise_dim, device=self.fabric.device)
         generated: GeneratorOutput = self.generator(pairs.embedding, noise)
 
         loss_d, real, fake = self._discriminator_phase(pairs, generated.image.detach())

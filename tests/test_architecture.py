@@ -17,7 +17,7 @@ CONFIG = network(gf_dim=GF, df_dim=DF, df_cap=32)
 
 
 def networks() -> dict[str, tuple[nn.Module, tuple[Tensor, ...]]]:
-    embedding, noise = torch.randn(2, T), torch.randn(2, CONFIG.z_dim)
+    embedding, noise = torch.randn(2, T), torch.randn(2, CONFIG.noise_dim)
     first = Stage1Generator(CONFIG, T)
     return {
         "`Stage1Generator`": (first, (embedding, noise)),

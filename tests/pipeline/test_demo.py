@@ -42,9 +42,9 @@ def studio() -> Studio:
     second = Stage2Generator(network(), DIM, first)
     for generator in (first, second):
         for _ in range(3):  # its running statistics let differences through, as a trained one's do
-            generator.train()(torch.randn(4, DIM), torch.randn(4, 8))
+            generator.train()(torch.randn(4, DIM), torch.randn(4, network().noise_dim))
         generator.requires_grad_(False).eval()
-    studio = Studio(StackGAN(Encoder(), first, second, 8, Vocabulary.of([FIRST, SECOND])))  # type: ignore[arg-type]
+    studio = Studio(StackGAN(Encoder(), first, second, Vocabulary.of([FIRST, SECOND])))  # type: ignore[arg-type]
     for stage in (1, 2):  # pictures that were all alike would make every test below pass
         pictures = studio.model.generate([FIRST, FIRST, SECOND], stage=stage)
         assert not same(pictures[:2], pictures[1:])

@@ -18,7 +18,7 @@ from pipeline.paths import Paths
 from stackgan.checkpoint import load_discriminator, load_stage1, load_stage2
 from stackgan.errors import UserError
 from tests.conftest import PROJECT
-from tests.pipeline.tiny_training import make_project, overrides
+from tests.pipeline.tiny_training import DIM, make_project, overrides
 
 PATHS = Paths("sample")
 OUTS = [
@@ -66,7 +66,7 @@ def test_outs_are_complete_and_legible(uninterrupted: dict[Path, bytes], tmp_pat
     assert metrics["loss_d"] == float(rows[-1]["loss_d"])
     assert {"d_real", "d_generated", "d_mismatched", "d_heldout", "diversity", "kl"} <= metrics.keys() & rows[0].keys()
     generator = load_stage1(tmp_path / PATHS.stage(1))
-    assert generator(torch.randn(2, 8), torch.randn(2, 8)).image.shape == (2, 3, 64, 64)
+    assert generator(torch.randn(2, DIM), torch.randn(2, generator.noise_dim)).image.shape == (2, 3, 64, 64)
     assert not load_discriminator(tmp_path / PATHS.stage(1)).training
 
 
@@ -134,12 +134,13 @@ def test_stage2_trains_on_a_frozen_stage1(tmp_path: Path, monkeypatch: pytest.Mo
         stage2.run(chosen)
     stage1.run(chosen)
     before = (PATHS.stage(1) / "generator.safetensors").read_bytes()
-    with pytest.raises(UserError, match="stage1 was trained with z_dim 8, not 9: run stage1 again"):
-        stage2.run(chosen.model_copy(update={"z_dim": 9}))
+    for name in ("z_dim", "c_dim"):
+        with pytest.raises(UserError, match=f"stage1 was trained with {name} 8, not 9: run stage1 again"):
+            stage2.run(chosen.model_copy(update={name: 9}))
     stage2.run(chosen)
     assert (PATHS.stage(1) / "generator.safetensors").read_bytes() == before
     generator = load_stage2(PATHS.stage(2), load_stage1(PATHS.stage(1)))
-    assert generator(torch.randn(2, 8), torch.randn(2, 8)).image.shape == (2, 3, 256, 256)
+    assert generator(torch.randn(2, DIM), torch.randn(2, generator.noise_dim)).image.shape == (2, 3, 256, 256)
     assert PATHS.stage_metrics(2).exists()
     assert {path.name for path in PATHS.stage_report(2).iterdir()} == {path.name for path in OUTS[4:]}
 

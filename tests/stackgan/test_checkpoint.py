@@ -24,7 +24,7 @@ T = 16
 def _folder(path: Path, stage: int) -> tuple[Stage1Generator | Stage2Generator, Discriminator]:
     stage1 = Stage1Generator(network(), T)
     generator = stage1 if stage == 1 else Stage2Generator(network(), T, stage1)
-    generator(torch.randn(4, T), torch.randn(4, 8))  # moves the batch-norm statistics
+    generator(torch.randn(4, T), torch.randn(4, network().noise_dim))  # moves the batch-norm statistics
     discriminator = Discriminator(network(), T, 64 if stage == 1 else 256)
     path.mkdir()
     card = StageCard(stage=stage, embedding_dim=T, network=network())
@@ -34,7 +34,7 @@ def _folder(path: Path, stage: int) -> tuple[Stage1Generator | Stage2Generator, 
 
 
 def test_both_stages_come_back_from_their_folders(tmp_path: Path) -> None:
-    embedding, noise = torch.randn(2, T), torch.randn(2, 8)
+    embedding, noise = torch.randn(2, T), torch.randn(2, network().noise_dim)
     for stage in (1, 2):
         folder = tmp_path / f"stage{stage}"
         generator, discriminator = _folder(folder, stage)

@@ -53,8 +53,8 @@ def make_parts(root: Path) -> dict[str, Path]:
     first = Stage1Generator(network(), DIM)
     generators: dict[int, Generator] = {1: first, 2: Stage2Generator(network(), DIM, first)}
     for stage, generator in generators.items():
-        for _ in range(3):  # so that the running statistics are not those of a fresh network
-            generator.train()(torch.randn(4, DIM), torch.randn(4, 8))
+        for _ in range(30):  # so that the running statistics are not those of a fresh network
+            generator.train()(torch.randn(32, DIM), torch.randn(32, network().noise_dim))
         card = StageCard(stage=stage, embedding_dim=DIM, network=network())
         save_stage(folders[f"stage{stage}"], card, generator, Discriminator(network(), DIM, STAGE_SIZES[stage]))
     save_text_encoder(folders["text_encoder"], DIM)
@@ -112,7 +112,7 @@ def test_it_draws_a_picture_for_every_caption(model: StackGAN) -> None:
 
 def test_it_is_what_the_stages_made(parts: dict[str, Path], model: StackGAN) -> None:
     first = load_stage1(parts["stage1"])
-    embeddings, noise = torch.randn(2, DIM), torch.randn(2, 8)
+    embeddings, noise = torch.randn(2, DIM), torch.randn(2, network().noise_dim)
     assert torch.equal(draw(first, embeddings, noise), model.draw(embeddings, noise, 1))
     second = load_stage2(parts["stage2"], first)
     assert torch.equal(draw(second, embeddings, noise), model.draw(embeddings, noise, 2))
@@ -144,6 +144,11 @@ def test_the_nth_picture_does_not_depend_on_how_many_follow(model: StackGAN) -> 
     assert not same(repeated[:1], repeated[1:2])
 
 
+def nearly(first: Image.Image, second: Image.Image) -> bool:
+    """Drawn in other company a picture may be rounded otherwise."""
+    return bool(np.abs(np.asarray(first, int) - np.asarray(second, int)).max() <= 1)
+
+
 def test_truncation_takes_variety_away(model: StackGAN) -> None:
     def spread(truncation: float) -> float:
         pictures = model.generate([CAPTIONS[0]] * 6, stage=1, truncation=truncation)
@@ -158,8 +163,7 @@ def test_interpolation_goes_from_one_caption_to_the_other(model: StackGAN) -> No
     assert len(way) == 5
     for end, caption in ((way[0], CAPTIONS[0]), (way[-1], CAPTIONS[1])):
         [alone] = model.generate([caption], seed=7, stage=1)
-        # Drawn in other company a picture may be rounded otherwise.
-        assert np.abs(np.asarray(end, int) - np.asarray(alone, int)).max() <= 1
+        assert nearly(end, alone)
 
 
 def test_it_knows_which_words_it_never_read(model: StackGAN) -> None:
@@ -169,12 +173,12 @@ def test_it_knows_which_words_it_never_read(model: StackGAN) -> None:
 
 def test_interpolation_takes_truncated_noise(model: StackGAN) -> None:
     way = model.interpolate(CAPTIONS[0], CAPTIONS[1], steps=2, seed=7, stage=1, truncation=0.3)
-    assert same(way[:1], model.generate(CAPTIONS[:1], seed=7, stage=1, truncation=0.3))
-    assert not same(way[:1], model.generate(CAPTIONS[:1], seed=7, stage=1))
+    assert nearly(way[0], model.generate(CAPTIONS[:1], seed=7, stage=1, truncation=0.3)[0])
+    assert not nearly(way[0], model.generate(CAPTIONS[:1], seed=7, stage=1)[0])
 
 
 def test_batches_change_at_most_a_rounding(model: StackGAN, monkeypatch: pytest.MonkeyPatch) -> None:
-    embeddings, noise = torch.randn(5, DIM), torch.randn(5, 8)
+    embeddings, noise = torch.randn(5, DIM), torch.randn(5, network().noise_dim)
     whole = model.draw(embeddings, noise, 1)
     monkeypatch.setattr("stackgan.model.BATCH_SIZE", 2)
     assert (whole.int() - model.draw(embeddings, noise, 1).int()).abs().max() <= 1

@@ -47,12 +47,12 @@ def test_diversity_is_nought_where_noise_changes_nothing_and_positive_elsewhere(
     generator = Stage1Generator(network(), 16).eval()
     discriminator = Discriminator(network(), 16, 64)
     real = (torch.rand(4, 3, 64, 64) * 2 - 1, torch.randn(4, 16))
-    probes = Probes(real, real, [real[0]], torch.randn(2, 16), torch.randn(4, 8))
+    probes = Probes(real, real, [real[0]], torch.randn(2, 16), torch.randn(4, network().noise_dim))
     figures = probes.measure(generator, discriminator)
     assert discriminator.training
     assert figures["diversity"] is not None
     assert figures["diversity"] > 0
     assert figures["d_train"] == figures["d_heldout"]
-    alike = Probes(real, real, [real[0]], torch.randn(2, 16), torch.zeros(4, 8))
+    alike = Probes(real, real, [real[0]], torch.randn(2, 16), torch.zeros(4, network().noise_dim))
     assert alike.measure(generator, discriminator)["diversity"] == pytest.approx(0, abs=1e-4)
     assert probes.measure(generator, discriminator) == figures

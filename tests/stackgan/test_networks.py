@@ -6,7 +6,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from stackgan.layers import JointConv, SpectralNorm, UpBlock, fold, fold_taps, initialise, normalised
+from stackgan.layers import (
+    ConditioningAugmentation,
+    JointConv,
+    SpectralNorm,
+    UpBlock,
+    fold,
+    fold_taps,
+    initialise,
+    normalised,
+)
 from stackgan.networks import Discriminator, Stage1Generator, Stage2Generator
 from tests.stackgan.recipes import OURS, PAPER, PAPER_WIDTHS, network
 
@@ -16,7 +25,7 @@ T = 16
 @pytest.mark.parametrize("recipe", [OURS, PAPER], ids=["ours", "paper"])
 def test_shapes_and_ranges(recipe: dict[str, object]) -> None:
     config = network(recipe)
-    embedding, noise = torch.randn(2, T), torch.randn(2, config.z_dim)
+    embedding, noise = torch.randn(2, T), torch.randn(2, config.noise_dim)
     stage1 = Stage1Generator(config, T)
     stage2 = Stage2Generator(config, T, Stage1Generator(config, T))
     for generator, size in ((stage1, 64), (stage2, 256)):
@@ -39,7 +48,7 @@ def test_conditional_norm_lets_a_caption_speak_on_the_way_up(stage: int) -> None
         generator = stage1 if stage == 1 else Stage2Generator(config, T, stage1)
         entrance = generator.project if isinstance(generator, Stage1Generator) else generator.residual
         entrance.register_forward_hook(lambda module, inputs, output: torch.ones_like(output))
-        image = generator.eval()(torch.randn(2, T), torch.zeros(2, config.z_dim)).image
+        image = generator.eval()(torch.randn(2, T), torch.zeros(2, config.noise_dim)).image
         differences.append(float((image[0] - image[1]).detach().abs().max()))
     assert differences[0] > 0
     assert differences[1] == 0
@@ -93,18 +102,41 @@ def test_sigma_can_be_below_1_unless_relu_forbids_it() -> None:
     for conditioning, below in (("linear", True), ("relu", False)):
         generator = Stage1Generator(network(conditioning=conditioning), T)
         initialise(generator, "normal")
-        sigma = torch.exp(0.5 * generator(torch.randn(64, T), torch.randn(64, 8)).logvar)
+        sigma = torch.exp(0.5 * generator(torch.randn(64, T), torch.randn(64, network().noise_dim)).logvar)
         assert (sigma < 1).any() == below
 
 
-def test_pictures_in_eval_mode_depend_on_caption_and_noise_alone() -> None:
+@pytest.mark.parametrize("stage", [1, 2])
+def test_both_parts_of_the_noise_count(stage: int) -> None:
+    config = network(stage1_skip=False)
+    stage1 = Stage1Generator(config, T)
+    for _ in range(20):  # moves the statistics of batch norm, so that it lets differences through
+        stage1(torch.randn(9, T), torch.randn(9, config.noise_dim))
+    generator = stage1 if stage == 1 else Stage2Generator(config, T, stage1)
+    noise = torch.randn(1, config.noise_dim)
+    for part in (slice(0, config.z_dim), slice(config.z_dim, config.noise_dim)):
+        other = noise.clone()
+        other[:, part] = torch.randn(other[:, part].shape)
+        image = generator(torch.ones(2, T), torch.cat([noise, other])).image
+        assert (image[0] - image[1]).abs().max() > 1e-3
+
+
+def test_c_is_drawn_by_eps_from_the_captions_own_distribution() -> None:
+    augmentation = ConditioningAugmentation(T, 5, "linear")
+    embedding, eps = torch.randn(3, T), torch.randn(3, 5)
+    drawn = augmentation(embedding, eps)
+    assert torch.allclose(drawn.c, drawn.mu + torch.exp(0.5 * drawn.logvar) * eps)
+    assert torch.equal(augmentation(embedding, torch.zeros(3, 5)).c, drawn.mu)
+
+
+def test_pictures_depend_on_caption_and_noise_alone() -> None:
     generator = Stage1Generator(network(), T).eval()
-    embedding, noise = torch.randn(3, T), torch.randn(3, 8)
+    embedding, noise = torch.randn(3, T), torch.randn(3, network().noise_dim)
     image = generator(embedding, noise).image
     assert torch.equal(generator(embedding, noise).image, image)
     assert not torch.equal(generator(embedding.flip(0), noise).image, image)
     assert not torch.equal(generator(embedding, noise.flip(0)).image, image)
-    assert not torch.equal(generator.train()(embedding, noise).image, generator(embedding, noise).image)
+    assert torch.equal(generator.train()(embedding, noise).image, generator(embedding, noise).image)
 
 
 def test_stage1_stays_frozen_inside_stage2() -> None:
@@ -113,7 +145,7 @@ def test_stage1_stays_frozen_inside_stage2() -> None:
     assert stage2.training
     assert not any(module.training for module in stage1.modules())
     before = {name: tensor.clone() for name, tensor in stage1.state_dict().items()}
-    stage2(torch.randn(4, T), torch.randn(4, 8)).image.mean().backward()
+    stage2(torch.randn(4, T), torch.randn(4, network().noise_dim)).image.mean().backward()
     assert all(parameter.grad is None for parameter in stage1.parameters())
     assert all(torch.equal(tensor, before[name]) for name, tensor in stage1.state_dict().items())
 
@@ -122,7 +154,7 @@ def test_an_untrained_stage2_with_skip_draws_stage1s_picture() -> None:
     stage1 = Stage1Generator(network(), T)
     stage2 = Stage2Generator(network(), T, stage1).eval()
     nn.init.zeros_(stage2.to_rgb.weight)
-    embedding, noise = torch.randn(2, T), torch.randn(2, 8)
+    embedding, noise = torch.randn(2, T), torch.randn(2, network().noise_dim)
     enlarged = nn.functional.interpolate(stage1(embedding, noise).image, scale_factor=4.0, mode="bilinear")
     assert torch.allclose(stage2(embedding, noise).image, 0.98 * enlarged, atol=1e-5)
 
