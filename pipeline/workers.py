@@ -45,18 +45,22 @@ def parallel(
 @contextmanager
 def _starting() -> Iterator[None]:
     """Processes started here leave Ctrl-C to the parent, from their first moment on: a terminal sends it to all, and
-    one that still imports would show a traceback. The parent hears it when they are there, since one that is half
-    started would show another."""
+    one that still imports would show a traceback. The parent hears it, and SIGTERM, when they are there, since one that
+    is half started when it ends would show another."""
     heard: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+    before = {
+        number: signal.signal(number, lambda number, _: heard.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # children inherit it, unlike a handler
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         if heard:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(heard[0])
 
 
 def _follow_parent() -> None:

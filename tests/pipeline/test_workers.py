@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -80,7 +81,14 @@ list(parallel(wait, [Path({str(tmp_path)!r})] * 2, processes=2))
         time.sleep(0.05)
 
 
-def test_ctrl_c_at_the_very_start_shows_no_traceback_of_a_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "send", "code"),
+    [(signal.SIGINT, os.killpg, 130), (signal.SIGTERM, os.kill, 143)],  # a terminal's, and a scheduler's
+    ids=["SIGINT", "SIGTERM"],
+)
+def test_a_signal_at_the_very_start_shows_no_traceback_of_a_process(
+    number: signal.Signals, send: Callable[[int, int], None], code: int, tmp_path: Path
+) -> None:
     (tmp_path / "slow.py").write_text(f"""
 import os, time
 from pathlib import Path
@@ -89,8 +97,9 @@ time.sleep(1)
 def double(job): return 2 * job
 """)
     script = """
-import sys, slow
+import signal, sys, slow
 from pipeline.workers import parallel
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 try:
     list(parallel(slow.double, range(40), processes=2))
 except KeyboardInterrupt:
@@ -107,9 +116,9 @@ except KeyboardInterrupt:
     while len([path for path in tmp_path.iterdir() if path.name.isdigit()]) < 2:  # the fork server imports it too
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    os.killpg(run.pid, signal.SIGINT)
+    send(run.pid, number)
     _, errors = run.communicate(timeout=60)
-    assert run.returncode == 130
+    assert run.returncode == code
     assert errors == b""
 
 
