@@ -72,7 +72,9 @@ def amplify(model: Path) -> Path:
     for path in model.glob("stage*.safetensors"):
         weights = load_file(path)
         for name, weight in weights.items():
-            if "linear" in name or "rgb" in name:
+            if "linear" in name:
+                weight[: len(weight) // 2] *= 20  # mu alone: captions change the picture, not how noisy it is
+            elif "rgb" in name:
                 weight *= 20
             elif "modulate" in name:  # it multiplies: a loud caption must not be shouted at every size
                 weight /= 20
