@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pipeline.files import require
 from pipeline.paths import Paths
 from pipeline.training import train_stage
-from stackgan.checkpoint import CONFIG, GENERATOR, load_stage1
+from stackgan.checkpoint import CONFIG, GENERATOR, load_card, load_stage1
 from stackgan.config import NetworkConfig
 from stackgan.errors import UserError
 from stackgan.networks import Stage2Generator
@@ -24,14 +24,14 @@ def run(params: "Params") -> None:
     folder = require(Paths(params.preset).stage(1), made_by="stage1")
 
     def build(config: NetworkConfig, embedding_dim: int) -> Stage2Generator:
-        stage1 = load_stage1(folder)
+        card = load_card(folder, stage=1)
         for name, wanted, found in (
-            ("z_dim", config.z_dim, stage1.z_dim),
-            ("c_dim", config.c_dim, stage1.noise_dim - stage1.z_dim),
-            ("embeddings of dimension", embedding_dim, stage1.augmentation.linear.in_features),
+            ("z_dim", config.z_dim, card.network.z_dim),
+            ("c_dim", config.c_dim, card.network.c_dim),
+            ("embeddings of dimension", embedding_dim, card.embedding_dim),
         ):
             if wanted != found:
                 raise UserError(f"{folder} was trained with {name} {found}, not {wanted}: run stage1 again")
-        return Stage2Generator(config, embedding_dim, stage1)
+        return Stage2Generator(config, embedding_dim, load_stage1(folder))
 
     train_stage(2, params, build, inputs=(folder / CONFIG, folder / GENERATOR))
