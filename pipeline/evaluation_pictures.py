@@ -114,7 +114,7 @@ class Sheets:
                 rows,
                 title="Species of the test pictures",
                 row_titles=titles,
-                column_titles=["real", *["drawn"] * STEPS],
+                column_titles=["real", *["drawn"] * (max(map(len, rows)) - 1)],
                 tile=SMALL,
             ),
         )

@@ -6,6 +6,7 @@ import shutil
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from pipeline import evaluate, params
 from pipeline.evaluation_weights import find_weights
 from pipeline.params import Params
 from pipeline.paths import Paths
+from pipeline.pictures import sheet
 from stackgan import StackGAN
 from stackgan.checkpoint import StageCard, save_stage
 from stackgan.errors import UserError
@@ -114,6 +116,20 @@ def test_the_same_inputs_give_the_same_bytes(project: Path) -> None:
     assert {name for name, digest in outs().items() if first.get(name) != digest} == set()
     evaluate.run(loaded("evaluate.seed=1"))
     assert outs() != first
+
+
+def test_a_sheet_has_a_title_for_every_column_and_none_beyond(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    titled: list[tuple[int, int]] = []
+
+    def watched(rows: list[list[Any]], **options: Any) -> Any:
+        if "column_titles" in options:
+            titled.append((len(options["column_titles"]), max(map(len, rows))))
+        return sheet(rows, **options)
+
+    monkeypatch.setattr("pipeline.evaluation_pictures.sheet", watched)
+    evaluate.run(loaded("evaluate.captions=1"))
+    assert len(titled) == 3
+    assert all(titles == columns for titles, columns in titled)
 
 
 def test_fewer_captions_can_be_asked_for(project: Path) -> None:
