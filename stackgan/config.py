@@ -24,6 +24,7 @@ class NetworkConfig(Strict):
     conditional_norm: bool = Field(description="c scales and shifts what the generators' enlarging blocks normalise")
     residual_blocks: int = Field(ge=0, le=16, description="residual blocks of the Stage-II generator at 16x16")
     stage1_skip: bool = Field(description="Stage II adds its picture to the enlarged Stage-I picture")
+    chequer_filter: bool = Field(description="the generators' pictures cannot hold a chequerboard of single pixels")
     spectral_norm: bool = Field(description="spectral norm in the discriminators instead of batch norm")
     downsample: Literal["pool", "conv"] = Field(
         description="discriminators halve by pooling, or by 4x4 stride-2 convolution"

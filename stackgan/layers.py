@@ -206,6 +206,26 @@ def _taps_inside(side: int, like: Tensor) -> Tensor:
     return inside
 
 
+class ToRGB(nn.Conv2d):
+    """Features [B, I, H, W] → RGB [B, 3, H, W] by a 3×3 convolution.
+
+    With `chequer_filter` diagonal waves lose strength, the more the shorter they are, and of the shortest, a
+    chequerboard of single pixels, nothing is left: photographs have next to none of it, and a D that halves pictures at
+    once is slow to notice. Waves along rows and columns pass whole, and so do plain areas but for four corners.
+    """
+
+    def __init__(self, inputs: int, *, chequer_filter: bool) -> None:
+        super().__init__(inputs, 3, 3, padding=1, bias=False)
+        bend = torch.tensor([-0.5, 1.0, -0.5])
+        kernel = F.pad(torch.ones(1, 1), (1, 1, 1, 1)) - bend.outer(bend) / 4
+        self.register_buffer("_kernel", kernel.expand(3, 1, 3, 3).clone() if chequer_filter else None, persistent=False)
+        self._kernel: Tensor | None
+
+    def forward(self, x: Tensor) -> Tensor:
+        rgb = super().forward(x)
+        return rgb if self._kernel is None else F.conv2d(rgb, self._kernel, padding=1, groups=3)
+
+
 def conv3x3(inputs: int, outputs: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
 

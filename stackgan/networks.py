@@ -17,6 +17,7 @@ from stackgan.layers import (
     Enlargement,
     JointConv,
     ResidualBlock,
+    ToRGB,
     conv3x3,
     critic_block,
     encoder_block,
@@ -65,7 +66,7 @@ class Stage1Generator(nn.Module):
             nn.Unflatten(1, (width, 4, 4)),
         )
         self.enlarge = Enlargement(width, config.c_dim if config.conditional_norm else 0)
-        self.to_rgb = conv3x3(width >> 4, 3)
+        self.to_rgb = ToRGB(width >> 4, chequer_filter=config.chequer_filter)
 
     def forward(self, embedding: Tensor, noise: Tensor) -> GeneratorOutput:
         z, eps = noise.tensor_split([self.z_dim], dim=1)
@@ -105,7 +106,7 @@ class Stage2Generator(nn.Module):
         )
         self.residual = nn.Sequential(*[ResidualBlock(4 * width) for _ in range(config.residual_blocks)])
         self.enlarge = Enlargement(4 * width, config.c_dim if config.conditional_norm else 0)
-        self.to_rgb = conv3x3(width // 4, 3)
+        self.to_rgb = ToRGB(width // 4, chequer_filter=config.chequer_filter)
 
     def train(self, mode: bool = True) -> "Stage2Generator":
         super().train(mode)

@@ -3,6 +3,7 @@ from typing import Any, cast
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
@@ -10,6 +11,7 @@ from stackgan.layers import (
     ConditioningAugmentation,
     JointConv,
     SpectralNorm,
+    ToRGB,
     UpBlock,
     fold,
     fold_taps,
@@ -137,6 +139,20 @@ def test_pictures_depend_on_caption_and_noise_alone() -> None:
     assert not torch.equal(generator(embedding.flip(0), noise).image, image)
     assert not torch.equal(generator(embedding, noise.flip(0)).image, image)
     assert torch.equal(generator.train()(embedding, noise).image, generator(embedding, noise).image)
+
+
+@pytest.mark.parametrize("chequer_filter", [True, False])
+def test_the_filter_takes_chequers_out_and_leaves_lines_and_plain_areas(chequer_filter: bool) -> None:
+    to_rgb = ToRGB(3, chequer_filter=chequer_filter)
+    to_rgb.weight.data = F.pad(torch.eye(3)[:, :, None, None], (1, 1, 1, 1))  # passes its input on
+    plain = torch.ones(1, 3, 8, 8)
+    lines = torch.tensor([1.0, -1.0]).repeat(4).expand(1, 3, 8, 8)
+    chequers = lines * lines.mT
+    assert torch.allclose(to_rgb(plain)[..., 1:-1], plain[..., 1:-1])  # all but the corners
+    for kept in (lines, lines.mT):
+        assert torch.allclose(to_rgb(kept)[..., 1:-1, 1:-1], kept[..., 1:-1, 1:-1])
+    left = 0.0 if chequer_filter else 1.0
+    assert torch.allclose(to_rgb(chequers)[..., 1:-1, 1:-1], left * chequers[..., 1:-1, 1:-1])
 
 
 def test_stage1_stays_frozen_inside_stage2() -> None:
