@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pipeline.params import Params
 
 NAME = "text encoder"
-FORMAT = 1  # raise it when the same params and data make another encoder
+FORMAT = 2  # raise it when the same params and data make another encoder
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def train(job: Job) -> Made:
     captions = [picture.captions for picture in split.pictures]
     training = JointTraining(config, split.crops, split.species, captions, seed=job.params.seed, device=_device(job))
     fit(training, job.checkpoints, NAME)
-    encoder = CharEncoder.standardised(training.joint.text, config, split.captions)
+    encoder = CharEncoder.standardised(training.joint.text, config, captions)
     return Made(encoder, embed_crops=lambda crops: embed_pictures(training.joint.image, crops))
 
 
@@ -127,13 +127,14 @@ def distil(job: Job) -> Made:
         device=_device(job),
     )
     fit(training, job.checkpoints, NAME)
-    return Made(CharEncoder.plain(training.network, config), vectors=vectors)
+    return Made(CharEncoder(training.network, config), vectors=vectors)
 
 
 def adopt(job: Job) -> Made:
     """Kind sentence-transformers: a pretrained model as it is."""
+    captions = [picture.captions for picture in job.train.pictures]
     # A queued experiment runs elsewhere; a relative path is one in the project.
-    return Made(SentenceEncoder.standardised(job.params.text_encoder, job.train.captions, project_root()))
+    return Made(SentenceEncoder.standardised(job.params.text_encoder, captions, project_root()))
 
 
 MAKERS: Mapping[str, Callable[[Job], Made]] = {

@@ -1,6 +1,7 @@
 """Ten captions of a bird in the manner of CUB's: lower case, plain, uneven, and true to what is drawn.
 
-Most name the colours of head, wing and belly, which decide the picture; the others leave some out, as people do.
+Most name the colours of head, wing and belly, which decide the picture; the others leave some out, as people do. The
+bill's colour is named in a third, as in CUB's.
 """
 
 import random
@@ -47,7 +48,7 @@ WHOLE = (
     "this is a {size} bird with {wing} {wings}, a {belly} {breast} and a {head} {crown}{end}",
     "the bird has a {belly} {breast}, {wing} {wings}, and a {head} {crown}{end}",
     "this bird has {wings} that are {wing}, a {breast} that is {belly} and a {crown} that is {head}{end}",
-    "a {head} headed bird with {wing} {wings} and a {belly} {breast}{end}",
+    "a {head} headed bird with {wing} {wings}, a {bill} {beak} and a {belly} {breast}{end}",
     "this {size} bird has a {head} {crown} with a {bill} {beak}, {wing} {wings} and a {belly} {breast}{end}",
     "its {crown} is {head}, its {wings} are {wing} and its {breast} is {belly}{end}",
     "a bird with {wing} {wings}, a {head} {crown} and a {bill_shape} {beak}, and a {belly} {breast}{end}",
@@ -93,7 +94,7 @@ def _sentence(template: str, species: Species, pose: str, rng: random.Random) ->
         "posture_first": posture,
         "posture_word": {"perched": "perching"}.get(pose, pose),
     }
-    words["end"] = rng.choice(_endings(species, pose, template, words)).format(**words) if rng.random() < 0.3 else ""
+    words["end"] = rng.choice(_endings(species, pose, template, words)).format(**words) if rng.random() < 0.5 else ""
     sentence = re.sub(r"\ba (?=[aeiou])", "an ", template.format(**words))
     return sentence + rng.choice((".", ".", ""))
 
@@ -102,7 +103,7 @@ def _endings(species: Species, pose: str, template: str, words: dict[str, str]) 
     """Further true things to say that the template does not say already."""
     endings = []
     if "{beak}" not in template:
-        endings += [", and a {bill_shape} {beak}", ", with a {bill} {beak}"]
+        endings += [", and a {bill_shape} {beak}", ", with a {bill} {beak}", ", and a {bill_shape} {bill} {beak}"] * 2
     if "{legs}" not in template and pose in ("perched", "standing") and "legs" not in words["posture"]:
         endings.append(", and long {legs} legs" if species.form == "heron" else ", with {legs} legs")
     if species.crest:

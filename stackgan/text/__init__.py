@@ -3,8 +3,8 @@
 `char-cnn-rnn` is trained by the pipeline itself, `official` imitates the published embeddings of CUB's captions, and
 `sentence-transformers` wraps a pretrained model. Saved, each is a folder with config.json and encoder.safetensors.
 
-Embeddings are standardised: dimension by dimension mean 0 and root mean square 1 over the training captions, as suits
-the linear layer of the conditioning augmentation.
+Embeddings are standardised over the training captions: mean 0 and mean square 1, as suits the linear layer of the
+conditioning augmentation, and the louder in a direction the less a picture's captions differ in it.
 """
 
 from collections.abc import Sequence

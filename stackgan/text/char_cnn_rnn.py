@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from stackgan.text.alphabet import ALPHABET_SIZE, letters
 from stackgan.text.config import TextEncoderConfig
+from stackgan.text.standardise import Standardisation, standardisation
 
 CONFIG, WEIGHTS = "config.json", "encoder.safetensors"
 KERNEL, POOL = 4, 3
@@ -56,30 +57,29 @@ class CharCnnRnn(nn.Module):
         embedding: Tensor = self.project(states.masked_fill(~seen[:, :, None], -torch.inf).amax(1))
         return embedding
 
+    @torch.no_grad()
+    def standardise(self, standardisation: Standardisation) -> None:
+        """Let the last layer give standardised embeddings."""
+        self.project.bias.copy_(standardisation(self.project.bias))
+        self.project.weight.copy_(standardisation.matrix.T @ self.project.weight)
+
 
 class CharEncoder:
-    """A trained char-CNN-RNN as a `TextEncoder`, with the standardisation of its embeddings.
+    """A trained char-CNN-RNN as a `TextEncoder`."""
 
-    Dimension by dimension the embeddings have mean 0 and root mean square 1 over the captions that it was trained on.
-    """
-
-    def __init__(self, network: CharCnnRnn, config: TextEncoderConfig, mean: Tensor, scale: Tensor) -> None:
+    def __init__(self, network: CharCnnRnn, config: TextEncoderConfig) -> None:
         self.network, self.config = network.cpu().eval(), config
         self.dim = config.dim
-        self.mean, self.scale = mean, scale
 
     @classmethod
-    def plain(cls, network: CharCnnRnn, config: TextEncoderConfig) -> "CharEncoder":
-        """The encoder of a network whose embeddings are standardised already."""
-        return cls(network, config, torch.zeros(config.dim), torch.ones(config.dim))
-
-    @classmethod
-    def standardised(cls, network: CharCnnRnn, config: TextEncoderConfig, captions: Sequence[str]) -> "CharEncoder":
-        """The encoder of a network whose embeddings are to be standardised over `captions`."""
-        encoder = cls.plain(network, config)
-        embeddings = encoder.encode(captions)
-        deviation, encoder.mean = torch.std_mean(embeddings, dim=0, correction=0)
-        encoder.scale = deviation.clamp_min(1e-6)
+    def standardised(
+        cls, network: CharCnnRnn, config: TextEncoderConfig, captions: Sequence[Sequence[str]]
+    ) -> "CharEncoder":
+        """The encoder of a network whose last layer is changed so that embeddings are standardised over the `captions`
+        of each picture."""
+        encoder = cls(network, config)
+        embeddings = encoder.encode([caption for group in captions for caption in group])
+        encoder.network.standardise(standardisation(embeddings.split([len(group) for group in captions])))
         return encoder
 
     @torch.no_grad()
@@ -92,20 +92,17 @@ class CharEncoder:
         for start in range(0, len(order), BATCH_SIZE):
             batch = order[start : start + BATCH_SIZE]
             embeddings[batch] = self.network(indices[batch, : int(lengths[batch].max())], lengths[batch])
-        return (embeddings - self.mean) / self.scale
+        return embeddings
 
     def save(self, folder: Path) -> None:
         """Write config.json and encoder.safetensors."""
-        tensors = {f"network.{name}": tensor.contiguous() for name, tensor in self.network.state_dict().items()}
-        (folder / WEIGHTS).write_bytes(save(tensors | {"mean": self.mean, "scale": self.scale}))
+        tensors = {name: tensor.contiguous() for name, tensor in self.network.state_dict().items()}
+        (folder / WEIGHTS).write_bytes(save(tensors))
         (folder / CONFIG).write_text(self.config.model_dump_json(indent=2) + "\n")
 
     @classmethod
     def load(cls, folder: Path, config: TextEncoderConfig) -> "CharEncoder":
         """Read what `save` wrote."""
-        tensors = load_file(folder / WEIGHTS)
         network = CharCnnRnn(config.conv_widths, config.rnn_width, config.dim)
-        network.load_state_dict({name: tensors[f"network.{name}"] for name in network.state_dict()})
-        if {tensors["mean"].shape, tensors["scale"].shape} != {(config.dim,)}:
-            raise KeyError(f"mean and scale are not of {config.dim} dimensions")
-        return cls(network, config, tensors["mean"], tensors["scale"])
+        network.load_state_dict(load_file(folder / WEIGHTS))
+        return cls(network, config)

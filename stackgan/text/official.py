@@ -19,6 +19,7 @@ from stackgan.errors import UserError
 from stackgan.text.alphabet import letters
 from stackgan.text.char_cnn_rnn import CharCnnRnn
 from stackgan.text.config import TextEncoderConfig
+from stackgan.text.standardise import standardisation
 from stackgan.text.training import TextTraining
 
 VECTORS = "official.safetensors"
@@ -54,9 +55,9 @@ class Distillation(TextTraining):
 
 
 def standardise(vectors: Mapping[str, Tensor], training: Sequence[str]) -> dict[str, Tensor]:
-    """The vectors [captions, dim] by picture, each dimension with mean 0 and deviation 1 over `training` pictures."""
-    deviation, mean = torch.std_mean(torch.cat([vectors[name] for name in training]), dim=0, correction=0)
-    return {name: (values - mean) / deviation.clamp_min(1e-6) for name, values in vectors.items()}
+    """The vectors [captions, dim] by picture, standardised over `training` pictures."""
+    standard = standardisation([vectors[name] for name in training])
+    return {name: standard(values) for name, values in vectors.items()}
 
 
 def save_vectors(folder: Path, vectors: Mapping[str, Tensor]) -> None:

@@ -18,37 +18,42 @@ from stackgan.errors import UserError
 from stackgan.text.alphabet import require_text
 from stackgan.text.char_cnn_rnn import CONFIG, WEIGHTS
 from stackgan.text.config import TextEncoderConfig
+from stackgan.text.standardise import Standardisation, standardisation
 
 MODEL = "model"  # the copy of a local model, in the saved folder
 
 
 class SentenceEncoder:
-    """`mean` and `scale` [dim] standardise the model's embeddings over the training captions."""
+    """A pretrained model, copied from the folder `source` if it is a local one, and the standardisation of its
+    embeddings."""
 
-    def __init__(self, config: TextEncoderConfig, model: Any, source: Path | None, mean: Tensor, scale: Tensor) -> None:
-        self.config, self.model, self.source = config, model, source
-        self.mean, self.scale = mean, scale
-        self.dim = len(mean)
+    def __init__(
+        self, config: TextEncoderConfig, model: Any, source: Path | None, standardise: Standardisation
+    ) -> None:
+        self.config, self.model, self.source, self.standardise = config, model, source, standardise
+        self.dim = len(standardise.mean)
 
     @classmethod
-    def standardised(cls, config: TextEncoderConfig, captions: Sequence[str], root: Path = Path()) -> "SentenceEncoder":
+    def standardised(
+        cls, config: TextEncoderConfig, captions: Sequence[Sequence[str]], root: Path = Path()
+    ) -> "SentenceEncoder":
         """Load the model that `config` names, a folder under `root` or one of the Hub, and standardise its embeddings
-        over `captions`."""
+        over the `captions` of each picture."""
         folder = root / Path(config.model).expanduser()
         source = folder if folder.is_dir() else None
         model = _open(source or config.model)
-        deviation, mean = torch.std_mean(_embed(model, captions), dim=0, correction=0)
-        return cls(config, model, source, mean, deviation.clamp_min(1e-6))
+        embeddings = _embed(model, [caption for group in captions for caption in group])
+        return cls(config, model, source, standardisation(embeddings.split([len(group) for group in captions])))
 
     def encode(self, captions: Sequence[str]) -> Tensor:
         """Embeddings float32 [N, dim] on the CPU. Empty text is a `UserError`; the model itself cuts long text."""
         for caption in captions:
             require_text(caption)
-        return (_embed(self.model, captions) - self.mean) / self.scale
+        return self.standardise(_embed(self.model, captions))
 
     def save(self, folder: Path) -> None:
-        """Write config.json, encoder.safetensors (mean and scale) and a copy of a local model."""
-        (folder / WEIGHTS).write_bytes(save({"mean": self.mean, "scale": self.scale}))
+        """Write config.json, encoder.safetensors (the standardisation) and a copy of a local model."""
+        (folder / WEIGHTS).write_bytes(save(self.standardise._asdict()))
         (folder / CONFIG).write_text(self.config.model_dump_json(indent=2) + "\n")
         if self.source is not None:
             shutil.copytree(self.source, folder / MODEL, ignore=_pickles)
@@ -57,8 +62,11 @@ class SentenceEncoder:
     def load(cls, folder: Path, config: TextEncoderConfig) -> "SentenceEncoder":
         """Read what `save` wrote."""
         tensors = load_file(folder / WEIGHTS)
+        standardise = Standardisation(tensors["mean"], tensors["matrix"])
+        if standardise.matrix.shape != 2 * standardise.mean.shape:
+            raise KeyError(f"matrix {[*standardise.matrix.shape]} does not fit mean {[*standardise.mean.shape]}")
         source = folder / MODEL if (folder / MODEL).is_dir() else None
-        return cls(config, _open(source or config.model), source, tensors["mean"], tensors["scale"])
+        return cls(config, _open(source or config.model), source, standardise)
 
 
 def _open(model: Path | str) -> Any:

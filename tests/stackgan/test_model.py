@@ -40,7 +40,7 @@ def save_text_encoder(folder: Path, dim: int) -> None:
         lr=0.001,
         model="unused",
     )
-    encoder = CharEncoder.standardised(CharCnnRnn(config.conv_widths, config.rnn_width, dim), config, CAPTIONS)
+    encoder = CharEncoder.standardised(CharCnnRnn(config.conv_widths, config.rnn_width, dim), config, [CAPTIONS])
     encoder.save(folder)
 
 

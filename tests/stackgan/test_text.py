@@ -21,10 +21,12 @@ from stackgan.text.joint import JointTraining, read_loss, structured_loss
 from stackgan.text.official import Distillation, load_vectors, save_vectors, standardise
 from stackgan.text.retrieval import paraphrases_nearer, retrieval
 from stackgan.text.sentence import SentenceEncoder
+from stackgan.text.standardise import standardisation
 from stackgan.text.words import Words, words_of
 
 CPU = torch.device("cpu")
 CAPTIONS = ["a red bird with a long beak", "its head is blue", "this small bird has yellow wings and a white belly"]
+GROUPS = [CAPTIONS[:2], CAPTIONS[2:]]  # by picture
 
 
 def config(**changes: Any) -> TextEncoderConfig:
@@ -47,7 +49,7 @@ def config(**changes: Any) -> TextEncoderConfig:
 def encoder(**changes: Any) -> CharEncoder:
     torch.manual_seed(0)
     chosen = config(**changes)
-    return CharEncoder.standardised(CharCnnRnn(chosen.conv_widths, chosen.rnn_width, chosen.dim), chosen, CAPTIONS)
+    return CharEncoder.standardised(CharCnnRnn(chosen.conv_widths, chosen.rnn_width, chosen.dim), chosen, GROUPS)
 
 
 class TestLetters:
@@ -99,7 +101,7 @@ class TestCharEncoder:
         assert embeddings.dtype == torch.float32
         assert embeddings.shape == (3, 12)
         torch.testing.assert_close(embeddings.mean(0), torch.zeros(12), atol=1e-5, rtol=0)
-        torch.testing.assert_close(embeddings.square().mean(0), torch.ones(12), atol=1e-4, rtol=0)
+        assert float(embeddings.square().mean()) == pytest.approx(1, abs=1e-4)
 
     def test_an_embedding_depends_on_no_other_caption(self) -> None:
         chosen = encoder()
@@ -264,12 +266,42 @@ class TestJointTraining:
             training.run_epoch()
 
 
+class TestStandardisation:
+    def test_what_differs_between_captions_of_one_picture_fades(self) -> None:
+        """Pictures differ in the first dimension a little; how captions are worded, in the second a lot."""
+        generator = torch.Generator().manual_seed(0)
+        pictures = torch.randn(50, 1, 1, generator=generator).expand(50, 10, 1)
+        wording = 20 * torch.randn(50, 10, 1, generator=generator)
+        groups = torch.cat([pictures, wording], dim=2)
+        given = standardisation([*groups])(groups)
+        assert given.mean((0, 1)).tolist() == pytest.approx([0, 0], abs=1e-5)
+        assert float(given.square().mean()) == pytest.approx(1, abs=1e-5)
+        assert float(given[..., 0].std() / given[..., 1].std()) > 0.15  # 0.05 before
+        turn = torch.tensor([[0.6, 0.8], [-0.8, 0.6]])  # not only along the axes
+        turned = groups @ turn
+        assert torch.allclose(standardisation([*turned])(turned) @ turn.T, given, atol=1e-4)
+
+    def test_with_one_caption_a_picture_it_only_centres_and_scales(self) -> None:
+        embeddings = torch.randn(40, 3) * torch.tensor([1.0, 5.0, 9.0]) + 7
+        given = standardisation([*embeddings[:, None]])(embeddings)
+        centred = embeddings - embeddings.mean(0)
+        assert torch.allclose(given, centred / centred.square().mean().sqrt(), atol=1e-4)
+
+    def test_one_caption_alone_is_nothing_but_finite(self) -> None:
+        assert standardisation([torch.ones(1, 3)])(torch.ones(1, 3)).tolist() == [[0, 0, 0]]
+
+    def test_what_is_no_number_is_a_user_error(self) -> None:
+        with pytest.raises(UserError, match="the text encoder gives no finite numbers"):
+            standardisation([torch.tensor([[0.0, torch.nan]])])
+
+
 class TestOfficial:
     def test_vectors_are_standardised_over_the_training_pictures(self) -> None:
         vectors = {"a": torch.tensor([[0.0, 5.0], [2.0, 5.0]]), "b": torch.tensor([[4.0, 6.0]])}
         result = standardise(vectors, ["a"])
-        assert result["a"][:, 0].tolist() == pytest.approx([-1, 1])
-        assert result["b"][0, 0] == pytest.approx(3)
+        assert result["a"].mean(0).tolist() == pytest.approx([0, 0])
+        assert result["a"].square().mean() == pytest.approx(1)
+        assert result["b"][0, 0] == pytest.approx(3 * float(result["a"][1, 0]))
         assert torch.isfinite(result["b"]).all()
 
     def test_vectors_are_kept_beside_the_encoder(self, tmp_path: Path) -> None:
@@ -285,7 +317,7 @@ class TestOfficial:
         training = Distillation(config(epochs=60, batch_size=3), CAPTIONS, vectors, seed=0, device=CPU)
         for _ in range(60):
             training.run_epoch()
-        given = CharEncoder.plain(training.network, training.config).encode(CAPTIONS)
+        given = CharEncoder(training.network, training.config).encode(CAPTIONS)
         assert torch.nn.functional.cosine_similarity(given, vectors).min() > 0.9
 
     def test_another_dimension_is_refused(self) -> None:
@@ -319,14 +351,14 @@ class TestSentenceEncoder:
     def test_a_missing_extra_names_the_command(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "sentence_transformers", None)
         with pytest.raises(UserError, match=r"pip install -e '\.\[text\]'"):
-            SentenceEncoder.standardised(config(kind="sentence-transformers"), CAPTIONS)
+            SentenceEncoder.standardised(config(kind="sentence-transformers"), GROUPS)
 
     def test_a_model_that_cannot_be_loaded_is_a_user_error(self, sentence_transformers: None) -> None:
         with pytest.raises(UserError, match=r"text_encoder\.model 'absent' cannot be loaded: absent is not"):
-            SentenceEncoder.standardised(config(kind="sentence-transformers", model="absent"), CAPTIONS)
+            SentenceEncoder.standardised(config(kind="sentence-transformers", model="absent"), GROUPS)
 
     def test_a_named_model_is_saved_as_its_name(self, sentence_transformers: None, tmp_path: Path) -> None:
-        saved = SentenceEncoder.standardised(config(kind="sentence-transformers", model="MiniLM"), CAPTIONS)
+        saved = SentenceEncoder.standardised(config(kind="sentence-transformers", model="MiniLM"), GROUPS)
         embeddings = saved.encode(CAPTIONS)
         assert saved.dim == 2
         torch.testing.assert_close(embeddings.mean(0), torch.zeros(2), atol=1e-5, rtol=0)
@@ -343,12 +375,12 @@ class TestSentenceEncoder:
         folder.mkdir()
         for name in ("model.safetensors", "pytorch_model.bin", "config.json"):
             (model / name).write_text("{}")
-        SentenceEncoder.standardised(config(kind="sentence-transformers", model=str(model)), CAPTIONS).save(folder)
+        SentenceEncoder.standardised(config(kind="sentence-transformers", model=str(model)), GROUPS).save(folder)
         assert sorted(path.name for path in (folder / "model").iterdir()) == ["config.json", "model.safetensors"]
         text.load(folder)
         assert FakeModel.opened[-1][0] == str(folder / "model")
 
     def test_empty_text_is_refused(self, sentence_transformers: None) -> None:
-        chosen = SentenceEncoder.standardised(config(kind="sentence-transformers"), CAPTIONS)
+        chosen = SentenceEncoder.standardised(config(kind="sentence-transformers"), GROUPS)
         with pytest.raises(UserError, match="the text is empty"):
             chosen.encode([" "])
