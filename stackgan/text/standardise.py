@@ -8,7 +8,7 @@ from torch import Tensor
 
 from stackgan.errors import UserError
 
-SHRINKAGE = 0.1  # share of the mean variance that every direction is taken to have at least
+SHRINKAGE = 0.03  # share of the mean variance that the captions of a picture are taken to differ by in any direction
 _NONE = 1e-12  # a variance that is as good as none
 _ROWS = 4096  # in double precision at a time
 
@@ -24,24 +24,32 @@ class Standardisation(NamedTuple):
 
 
 def standardisation(groups: Sequence[Tensor]) -> Standardisation:
-    """Within-class covariance normalisation (Hatch et al. 2006) of embeddings float32 [captions, dim] of each picture.
+    """Fit to the embeddings of each picture's captions, float32 [captions, dim]; these get mean 0 and mean square 1.
 
-    Captions of one picture tell the same bird. The directions in which they differ nevertheless are divided by how much
-    they do, all others come forward: colours of small parts too, which a plain scaling of each dimension leaves too
-    faint for a GAN to learn. The result has mean 0, and mean square 1 over all dimensions together. With a single
-    caption a picture it is only centred and scaled. Embeddings that are no finite numbers are a `UserError`.
+    A picture's captions tell the same bird, so that what they differ in is wording, or what some leave out. First every
+    direction is measured in units of that difference (within-class covariance normalisation, Hatch et al. 2006). Then
+    each principal direction of the pictures' means, of variance s there, is given the weight √s / (1 + s): Wiener's
+    estimate of the mean from one caption, s / (1 + s), in units of √s, by which pictures differ. So facts that captions
+    mention rarely, like the colour of a bill, are about as loud as others, and what is wording alone is quiet. A plain
+    scaling of each dimension leaves such facts too faint for a GAN to learn.
+
+    Embeddings that are no finite numbers are a `UserError`.
     """
     embeddings = torch.cat([*groups])
     if not embeddings.isfinite().all():
         raise UserError("the text encoder gives no finite numbers: run `dvc repro --force text_encoder`")
-    mean = embeddings.mean(0, dtype=torch.float64)
-    within = _second_moment(torch.cat([group - group.mean(0) for group in groups]))
+    mean = embeddings.mean(0)
+    means = torch.cat([group.mean(0).expand_as(group) for group in groups])
+    within, between = _second_moment(embeddings - means), _second_moment(means - mean)
+    floor = SHRINKAGE * (within + between).diagonal().mean()
     variances, directions = torch.linalg.eigh(within)
-    floor = (SHRINKAGE * variances.mean()).clamp_min(_NONE)
-    matrix = directions * (variances.clamp_min(0) + floor).rsqrt() @ directions.T
-    total = matrix.T @ _second_moment(embeddings - mean.float()) @ matrix
+    matrix = directions * (variances.clamp_min(0) + floor).clamp_min(_NONE).rsqrt() @ directions.T
+    signals, axes = torch.linalg.eigh(matrix.T @ between @ matrix)
+    signals = signals.clamp_min(0)
+    matrix = matrix @ (axes * (signals.sqrt() / (1 + signals))) @ axes.T
+    total = matrix.T @ (within + between) @ matrix
     matrix /= total.diagonal().mean().sqrt().clamp_min(_NONE)
-    return Standardisation(mean.float(), matrix.float())
+    return Standardisation(mean, matrix.float())
 
 
 def _second_moment(rows: Tensor) -> Tensor:
