@@ -40,7 +40,8 @@ def save_text_encoder(folder: Path, dim: int) -> None:
         lr=0.001,
         model="unused",
     )
-    encoder = CharEncoder.standardised(CharCnnRnn(config.conv_widths, config.rnn_width, dim), config, [CAPTIONS])
+    char_cnn_rnn = CharCnnRnn(config.conv_widths, config.rnn_width, dim)
+    encoder = CharEncoder.standardised(char_cnn_rnn, config, [[caption] for caption in CAPTIONS])
     encoder.save(folder)
 
 
