@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from stackgan.text.alphabet import ALPHABET_SIZE, letters
 from stackgan.text.config import TextEncoderConfig
-from stackgan.text.standardise import Standardisation, standardisation
+from stackgan.text.standardise import Standardisation, standardisation_of
 
 CONFIG, WEIGHTS = "config.json", "encoder.safetensors"
 KERNEL, POOL = 4, 3
@@ -58,10 +58,10 @@ class CharCnnRnn(nn.Module):
         return embedding
 
     @torch.no_grad()
-    def standardise(self, standardisation: Standardisation) -> None:
+    def absorb(self, standardise: Standardisation) -> None:
         """Let the last layer give standardised embeddings."""
-        self.project.bias.copy_(standardisation(self.project.bias))
-        self.project.weight.copy_(standardisation.matrix.T @ self.project.weight)
+        self.project.bias.copy_(standardise(self.project.bias))
+        self.project.weight.copy_(standardise.matrix.T @ self.project.weight)
 
 
 class CharEncoder:
@@ -78,8 +78,7 @@ class CharEncoder:
         """The encoder of a network whose last layer is changed so that embeddings are standardised over the `captions`
         of each picture."""
         encoder = cls(network, config)
-        embeddings = encoder.encode([caption for group in captions for caption in group])
-        encoder.network.standardise(standardisation(embeddings.split([len(group) for group in captions])))
+        encoder.network.absorb(standardisation_of(encoder.encode, captions))
         return encoder
 
     @torch.no_grad()

@@ -7,6 +7,7 @@ and no code that comes with a model is run.
 
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from stackgan.errors import UserError
 from stackgan.text.alphabet import require_text
 from stackgan.text.char_cnn_rnn import CONFIG, WEIGHTS
 from stackgan.text.config import TextEncoderConfig
-from stackgan.text.standardise import Standardisation, standardisation
+from stackgan.text.standardise import Standardisation, standardisation_of
 
 MODEL = "model"  # the copy of a local model, in the saved folder
 
@@ -42,8 +43,7 @@ class SentenceEncoder:
         folder = root / Path(config.model).expanduser()
         source = folder if folder.is_dir() else None
         model = _open(source or config.model)
-        embeddings = _embed(model, [caption for group in captions for caption in group])
-        return cls(config, model, source, standardisation(embeddings.split([len(group) for group in captions])))
+        return cls(config, model, source, standardisation_of(partial(_embed, model), captions))
 
     def encode(self, captions: Sequence[str]) -> Tensor:
         """Embeddings float32 [N, dim] on the CPU. Empty text is a `UserError`; the model itself cuts long text."""

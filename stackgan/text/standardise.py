@@ -1,6 +1,6 @@
 """Standardisation of embeddings, so that what they say of the bird is louder than how it is said."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -23,6 +23,12 @@ class Standardisation(NamedTuple):
         return (embeddings - self.mean) @ self.matrix
 
 
+def standardisation_of(encode: Callable[[Sequence[str]], Tensor], captions: Sequence[Sequence[str]]) -> Standardisation:
+    """Fit to what `encode` makes of the captions of each picture; see `standardisation`."""
+    embeddings = encode([caption for group in captions for caption in group])
+    return standardisation(embeddings.split([len(group) for group in captions]))
+
+
 def standardisation(groups: Sequence[Tensor]) -> Standardisation:
     """Fit to the embeddings of each picture's captions, float32 [captions, dim]; these get mean 0 and mean square 1.
 
@@ -41,14 +47,14 @@ def standardisation(groups: Sequence[Tensor]) -> Standardisation:
     mean = embeddings.mean(0)
     means = torch.cat([group.mean(0).expand_as(group) for group in groups])
     within, between = _second_moment(embeddings - means), _second_moment(means - mean)
-    floor = SHRINKAGE * (within + between).diagonal().mean()
+    total = within + between
+    floor = SHRINKAGE * total.diagonal().mean()
     variances, directions = torch.linalg.eigh(within)
     matrix = directions * (variances.clamp_min(0) + floor).clamp_min(_NONE).rsqrt() @ directions.T
     signals, axes = torch.linalg.eigh(matrix.T @ between @ matrix)
     signals = signals.clamp_min(0)
     matrix = matrix @ (axes * (signals.sqrt() / (1 + signals))) @ axes.T
-    total = matrix.T @ (within + between) @ matrix
-    matrix /= total.diagonal().mean().sqrt().clamp_min(_NONE)
+    matrix /= (matrix.T @ total @ matrix).diagonal().mean().sqrt().clamp_min(_NONE)
     return Standardisation(mean, matrix.float())
 
 
