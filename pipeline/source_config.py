@@ -29,7 +29,7 @@ class FlockSource(Strict):
     """
 
     kind: Literal["flock"]
-    species: Annotated[int, Field(ge=8, le=200)]
+    species: Annotated[int, Field(ge=8, le=500)]
     pictures: Annotated[int, Field(ge=1, le=1000)]
     scenes: Literal["studio", "wild"]
     seed: Annotated[int, Field(ge=0)]

@@ -4,7 +4,8 @@ A caption must score higher with its picture than with any other picture of the 
 caption than with any other, where the score is the cosine of the two embeddings and a batch holds one picture per
 species. Two things differ from the paper, whose image features came from a network trained on ImageNet:
 
-- the picture's encoder is trained beside the text's, from nothing but the training pictures;
+- the picture's encoder is trained beside the text's, from nothing but the training pictures. It also learns to name
+  their species: captions alone leave out much that tells birds apart, and so that is found in pictures of others too;
 - the loss is the smooth form of the ranking hinge, cross-entropy over the scores. Beside it a linear layer reads words,
   and pairs of words that belong together ("head red"), from either embedding: what the few species of a batch would
   teach only slowly. The captions to read are spliced from two of any species, so that the parts and colours of a bird
@@ -13,6 +14,7 @@ species. Two things differ from the paper, whose image features came from a netw
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -31,28 +33,36 @@ from stackgan.views import augment
 TEMPERATURE = 0.1  # of the scores at the start; it is learnt
 FEWEST_SPECIES = 8
 RECOLOUR = 0.1  # colours are what captions speak of
+SMOOTHING = 0.1  # of the species' labels
+
+
+class Seen(NamedTuple):
+    """embedding [B, dim] of pictures, and logits [B, species] of what they show."""
+
+    embedding: Tensor
+    species: Tensor
 
 
 class ImageEncoder(nn.Module):
-    """Pictures as `normalise` gives them, [B, 3, size, size] → embeddings [B, dim]."""
+    """Pictures as `normalise` gives them, [B, 3, size, size] → `Seen`."""
 
-    def __init__(self, size: int, width: int, dim: int) -> None:
+    def __init__(self, size: int, width: int, dim: int, species: int) -> None:
         super().__init__()
-        self.trunk = Classifier(size, width, {})
+        self.trunk = Classifier(size, width, {"species": species})
         self.project = nn.Linear(self.trunk.feature_dim, dim)
 
-    def forward(self, image: Tensor) -> Tensor:
-        embedding: Tensor = self.project(self.trunk(image).features)
-        return embedding
+    def forward(self, image: Tensor) -> Seen:
+        answers = self.trunk(image)
+        return Seen(self.project(answers.features), answers.logits["species"])
 
 
 class JointEmbedding(nn.Module):
     """The two encoders, the temperature of their scores and the layer that reads words from either's embedding."""
 
-    def __init__(self, config: TextEncoderConfig, words: int) -> None:
+    def __init__(self, config: TextEncoderConfig, words: int, species: int) -> None:
         super().__init__()
         self.text = CharCnnRnn(config.conv_widths, config.rnn_width, config.dim)
-        self.image = ImageEncoder(config.image_size, config.image_width, config.dim)
+        self.image = ImageEncoder(config.image_size, config.image_width, config.dim, species)
         self.log_scale = nn.Parameter(torch.tensor(-math.log(TEMPERATURE)))
         self.read = nn.Linear(config.dim, words)
 
@@ -84,13 +94,11 @@ class JointTraining(TextTraining):
         self.captions = [[plain(caption) for caption in group] for group in captions]
         self.words = Words([caption for group in self.captions for caption in group])
         self.picture_words = torch.stack([self.words.targets(group).mean(0) for group in self.captions])
-        numbers = list(species) if len(set(species)) >= FEWEST_SPECIES else list(range(len(crops)))
-        groups: dict[int, list[int]] = {}
-        for index, number in enumerate(numbers):
-            groups.setdefault(number, []).append(index)
-        self.groups = [torch.tensor(group) for _, group in sorted(groups.items())]
+        numbers = torch.tensor(species) if len(set(species)) >= FEWEST_SPECIES else torch.arange(len(crops))
+        known, self.species = numbers.unique(return_inverse=True)
+        self.groups = [(self.species == index).nonzero()[:, 0] for index in range(len(known))]
         torch.manual_seed(seed)
-        model = JointEmbedding(config, len(self.words)).to(device)
+        model = JointEmbedding(config, len(self.words), len(known)).to(device)
         super().__init__(model, epochs=config.epochs, lr=config.lr, seed=seed)
 
     @property
@@ -113,11 +121,12 @@ class JointTraining(TextTraining):
         indices, lengths = letters([*matching, *spliced], self.config.max_length, warn=False)
         views = augment(self.crops[batch].to(self.device), self.config.image_size, RECOLOUR, generator)
         text, read = self.joint.text(indices.to(self.device), lengths.to(self.device)).split(len(batch))
-        image = self.joint.image(normalise(views))
+        image, named = self.joint.image(normalise(views))
         return (
             structured_loss(self.joint.scores(text, image))
             + read_loss(self.joint.read(read), self.words.targets(spliced).to(self.device))
             + read_loss(self.joint.read(image), self.picture_words[batch].to(self.device))
+            + F.cross_entropy(named, self.species[batch].to(self.device), label_smoothing=SMOOTHING)
         )
 
     def _spliced(self, generator: torch.Generator) -> str:
@@ -156,7 +165,7 @@ def embed_pictures(encoder: ImageEncoder, crops: Tensor, batch_size: int = 128) 
     device = next(encoder.parameters()).device
     encoder.eval()
     views = (resize(centre(batch).to(device).float() / 255, encoder.trunk.size) for batch in crops.split(batch_size))
-    return torch.cat([F.normalize(encoder(normalise(view))).cpu() for view in views])
+    return torch.cat([F.normalize(encoder(normalise(view)).embedding).cpu() for view in views])
 
 
 def _draw(group: Tensor, generator: torch.Generator) -> Tensor:
