@@ -21,7 +21,7 @@ from pipeline.fit import fit
 from pipeline.manifest import Picture
 from pipeline.paths import Paths
 from stackgan.classifier import FRAME, STAGE1_SIZE, Classifier, Network, ask, centre, resize
-from stackgan.classifier_training import JUDGE_VIEWS, PROBE_VIEWS, ClassifierTraining
+from stackgan.classifier_training import JUDGE_VIEWS, PROBE_SHARE, PROBE_VIEWS, ClassifierTraining
 from stackgan.errors import UserError
 from stackgan.judge import SPECIES, Judge, JudgeCard, choose_held_out
 from stackgan.judge_config import JudgeConfig
@@ -32,7 +32,7 @@ from stackgan.views import Views
 if TYPE_CHECKING:
     from pipeline.params import Params
 
-FORMAT = 4  # raise it when the same params and data make another judge
+FORMAT = 5  # raise it when the same params and data make another judge
 
 
 Targets = Mapping[str, Tensor]
@@ -70,9 +70,13 @@ class Trainer:
         self._identity, self._seconds = identity, seconds
         self._checkpoints: list[Checkpoints] = []
 
-    def fit(self, name: str, network: Network, crops: Tensor, targets: Targets, views: Views) -> None:
-        """Train `network`, which ends in the averaged weights; `targets` are int64 [N] for each question."""
-        training = ClassifierTraining(network.to(self.device), crops, targets, self.config, views)
+    def fit(
+        self, name: str, network: Network, crops: Tensor, targets: Targets, views: Views, *, share: float = 1.0
+    ) -> None:
+        """Train `network` for this `share` of the epochs; it ends in the averaged weights. `targets` are int64 [N] for
+        each question."""
+        config = self.config.model_copy(update={"epochs": max(1, round(share * self.config.epochs))})
+        training = ClassifierTraining(network.to(self.device), crops, targets, config, views)
         checkpoints = Checkpoints(name, self._identity, self._seconds)
         self._checkpoints.append(checkpoints)
         fit(training, checkpoints, name)
@@ -120,7 +124,7 @@ def train_probe(trainer: Trainer, pictures: list[Picture], images: Tensor, parts
     learnt = {part: target[~held_out] for part, target in targets.items()}
     torch.manual_seed(trainer.config.seed)
     reader = PartReader(trainer.config.size, trainer.config.width, parts, len(colours))
-    trainer.fit("probe", reader, images[~held_out], learnt, PROBE_VIEWS)
+    trainer.fit("probe", reader, images[~held_out], learnt, PROBE_VIEWS, share=PROBE_SHARE)
     logits = ask(reader, centre(images[held_out])).logits
     accuracies = {part: accuracy(logits[part], target[held_out]) for part, target in targets.items()}
     return Probe(reader, ProbeCard(trainer.config.size, trainer.config.width, parts, colours, accuracies))

@@ -18,6 +18,9 @@ AVERAGING = 0.99  # decay per step of the averaged weights; less in the first st
 JUDGE_VIEWS = Views(recolour=0.3)  # colours in photographs depend on the light
 # A probe must not be taught that colours do not matter, and has to find the parts of clumsily drawn birds too.
 PROBE_VIEWS = Views(recolour=0.1, rough=True)
+# Of the judge's epochs. Trained as long as the judge, a probe gets used to clean outlines, and takes for the head of a
+# drawn bird what lies above it.
+PROBE_SHARE = 0.5
 
 
 class ClassifierTraining(CycleTraining):

@@ -83,14 +83,23 @@ def test_after_a_kill_it_goes_on_where_it_was(project: Project, monkeypatch: pyt
     assert weights(PATHS.judge) == whole
 
 
-def test_known_truth_gets_a_probe(project: Project) -> None:
+def test_known_truth_gets_a_probe(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[str] = []
+    run_epoch = ClassifierTraining.run_epoch
+
+    def counted(training: ClassifierTraining) -> float:
+        trained.extend(training.targets)
+        return run_epoch(training)
+
+    monkeypatch.setattr(ClassifierTraining, "run_epoch", counted)
     data = tiny(6)
     names = [name.partition("images/")[2] for name in data.images if name.endswith(".jpg")]
     lines = [
         json.dumps({"name": name, "head": "red" if int(name[:3]) % 2 else "blue", "pose": "flying"}) for name in names
     ]
     data.images["CUB_200_2011/truth.jsonl"] = "\n".join(lines).encode()
-    stage.run(project(data, *QUICK))
+    stage.run(project(data, *QUICK, "judge.epochs=4"))
+    assert trained == ["species"] * 4 + ["head"] * 2  # half as long
     card = probe.load(PATHS.judge / "probe").card
     assert card.parts == ("head",) and card.colours == ("blue", "red")
     assert json.loads(PATHS.judge_metrics.read_text())["probe_accuracy"] == card.accuracy

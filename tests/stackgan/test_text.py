@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from stackgan import text
+from stackgan.classifier import centre, resize
+from stackgan.classifier import normalise as normalised
 from stackgan.cycle import CycleTraining
 from stackgan.errors import UserError
 from stackgan.text.alphabet import ALPHABET_SIZE, LETTERS, UNKNOWN, letters, normalise
@@ -224,6 +226,16 @@ class TestJointTraining:
         training = joint(epochs=20)
         losses = [training.run_epoch() for _ in range(20)]
         assert losses[-1] < 0.8 * losses[0]
+
+    def test_pictures_of_species_that_captions_do_not_tell_apart_are_named_all_the_same(self) -> None:
+        training = joint(epochs=30)
+        training.captions = [["a bird"]] * len(training.captions)
+        for _ in range(30):
+            training.run_epoch()
+        views = resize(centre(training.crops).float() / 255, training.config.image_size)
+        with torch.no_grad():
+            named = training.joint.image.eval()(normalised(views)).species.argmax(1)
+        assert float((named == training.species).float().mean()) > 0.5  # chance 0.11
 
     def test_a_resumed_training_ends_in_the_same_bits(self, tmp_path: Path) -> None:
         whole = joint()
