@@ -79,7 +79,15 @@ def curves(path: Path, x: Sequence[float], panels: Mapping[str, Mapping[str, Seq
         axis.locator_params(axis="x", integer=True, min_n_ticks=1)
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
-        axis.legend(frameon=False, fontsize=9)
+        axis.legend(
+            frameon=False,
+            fontsize=9,
+            ncols=4,
+            loc="upper left",
+            bbox_to_anchor=(-0.02, -0.17),
+            columnspacing=1,
+            handlelength=1,
+        )
     figure.suptitle(title, x=0.01, ha="left", fontsize=13)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})

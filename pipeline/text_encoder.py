@@ -106,10 +106,11 @@ def _job(params: "Params", paths: Paths) -> Job:
 def train(job: Job) -> Made:
     """Kind char-cnn-rnn: captions and pictures are learnt together."""
     config, split = job.params.text_encoder, job.train
-    captions = [picture.captions for picture in split.pictures]
-    training = JointTraining(config, split.crops, split.species, captions, seed=job.params.seed, device=_device(job))
+    training = JointTraining(
+        config, split.crops, split.species, split.groups, seed=job.params.seed, device=_device(job)
+    )
     fit(training, job.checkpoints, NAME)
-    encoder = CharEncoder.standardised(training.joint.text, config, captions)
+    encoder = CharEncoder.standardised(training.joint.text, config, split.groups)
     return Made(encoder, embed_crops=lambda crops: embed_pictures(training.joint.image, crops))
 
 
@@ -132,9 +133,8 @@ def distil(job: Job) -> Made:
 
 def adopt(job: Job) -> Made:
     """Kind sentence-transformers: a pretrained model as it is."""
-    captions = [picture.captions for picture in job.train.pictures]
     # A queued experiment runs elsewhere; a relative path is one in the project.
-    return Made(SentenceEncoder.standardised(job.params.text_encoder, captions, project_root()))
+    return Made(SentenceEncoder.standardised(job.params.text_encoder, job.train.groups, project_root()))
 
 
 MAKERS: Mapping[str, Callable[[Job], Made]] = {

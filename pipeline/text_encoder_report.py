@@ -35,12 +35,17 @@ class Split:
     @property
     def captions(self) -> list[str]:
         """All captions, picture after picture."""
-        return [caption for picture in self.pictures for caption in picture.captions]
+        return [caption for group in self.groups for caption in group]
+
+    @property
+    def groups(self) -> list[Sequence[str]]:
+        """The captions of each picture."""
+        return [picture.captions for picture in self.pictures]
 
     @property
     def owner(self) -> Tensor:
         """The picture of each caption, int64 [captions]."""
-        return torch.tensor([index for index, picture in enumerate(self.pictures) for _ in picture.captions])
+        return torch.tensor([index for index, group in enumerate(self.groups) for _ in group])
 
 
 def measure(split: Split, texts: Tensor, images: Tensor | None) -> dict[str, Any]:
