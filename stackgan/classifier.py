@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 FRAME = 64 / 76  # side of what a picture shows, over the side of the crop that it is cut from: 64 of 76, 256 of 304
 STAGE1_SIZE = 64
+SMOOTHING = 0.1  # of the labels that such a network learns from few pictures
 
 Progress = Callable[[Iterable[int]], Iterable[int]]
 

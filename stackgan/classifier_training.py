@@ -7,13 +7,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stackgan.classifier import Network, normalise
+from stackgan.classifier import SMOOTHING, Network, normalise
 from stackgan.cycle import CycleTraining
 from stackgan.ema import Ema
 from stackgan.judge_config import JudgeConfig
 from stackgan.views import Views, augment, roughen
 
-SMOOTHING = 0.1
 AVERAGING = 0.99  # decay per step of the averaged weights; less in the first steps
 JUDGE_VIEWS = Views(recolour=0.3)  # colours in photographs depend on the light
 # A probe must not be taught that colours do not matter, and has to find the parts of clumsily drawn birds too.

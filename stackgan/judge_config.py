@@ -16,7 +16,7 @@ class JudgeConfig(Strict):
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     size: Annotated[int, Field(ge=64, le=256, multiple_of=32)]  # side in pixels of what it looks at
     width: Annotated[int, Field(ge=4, le=128)]  # channels of the first block; the features number eight times this
-    epochs: Annotated[int, Field(ge=1, le=1000)]
+    epochs: Annotated[int, Field(ge=1, le=1000)]  # of the judge; the reader of colours has half as many
     batch_size: Annotated[int, Field(ge=8, le=1024)]
     lr: Annotated[float, Field(gt=0, le=1)]  # peak learning rate of AdamW
     held_out: Annotated[float, Field(ge=0.05, le=0.5)]  # share of every species kept from training, to measure accuracy

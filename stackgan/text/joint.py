@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stackgan.classifier import Classifier, centre, normalise, resize
+from stackgan.classifier import SMOOTHING, Classifier, centre, normalise, resize
 from stackgan.errors import UserError
 from stackgan.text.alphabet import letters
 from stackgan.text.alphabet import normalise as plain
@@ -33,7 +33,6 @@ from stackgan.views import augment
 TEMPERATURE = 0.1  # of the scores at the start; it is learnt
 FEWEST_SPECIES = 8
 RECOLOUR = 0.1  # colours are what captions speak of
-SMOOTHING = 0.1  # of the species' labels
 
 
 class Seen(NamedTuple):
