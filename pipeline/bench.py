@@ -26,8 +26,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from pipeline import console
 from pipeline.bench_data import Sharding, measure_loader, measure_sharding
 from pipeline.bench_plain import PlainTrainer
-from pipeline.devices import fabric
 from pipeline.files import require_writable, write_json
+from pipeline.launch import fabric
 from stackgan.config import NetworkConfig, TrainingConfig
 from stackgan.networks import STAGE_SIZES, Discriminator, Stage1Generator, Stage2Generator
 from stackgan.reader import Batch

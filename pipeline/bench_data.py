@@ -3,6 +3,7 @@
 import io
 import os
 import random
+import statistics
 import tarfile
 import time
 from dataclasses import dataclass
@@ -80,8 +81,10 @@ def measure_sharding(folder: Path, size: int, params: "Params") -> Sharding:
         for shard in shards
     ]
     write_json(folder / "index.json", {"splits": {"train": {"shards": index}}})
-    done = PICTURES * min(os.cpu_count() or 1, len(shards))
-    return Sharding(done / sum(whole for whole, _ in times), done / sum(bare for _, bare in times))
+    # Medians: one shard that something else on the machine slowed would count for many.
+    whole, bare = (statistics.median(column) for column in zip(*times, strict=True))
+    at_once = PER_SHARD * min(os.cpu_count() or 1, len(shards))
+    return Sharding(at_once / whole, at_once / bare)
 
 
 def measure_loader(

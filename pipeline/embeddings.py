@@ -27,7 +27,10 @@ class Rows:
     def read(self) -> Vectors:
         """float16 [captions, dim]; only these rows are read from disk."""
         count, dim = self.shape
-        return np.fromfile(self.file, np.float16, count * dim, offset=self.offset).reshape(self.shape)
+        with self.file.open("rb") as file:  # np.fromfile takes three times as long to open one
+            file.seek(self.offset)
+            content = file.read(count * dim * np.float16().itemsize)
+        return np.frombuffer(content, np.float16).reshape(self.shape)
 
 
 @dataclass(frozen=True)

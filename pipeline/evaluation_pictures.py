@@ -126,11 +126,10 @@ class Sheets:
 
     def real(self, split: str, rows: Sequence[int]) -> Tensor:
         """Real pictures of some rows: uint8 [N, 3, 256, 256]."""
-        wanted, found = set(rows), {}
-        for row, sample in enumerate(samples(self.shards, split, size=STAGE_SIZES[BEST])):
-            if row in wanted:
-                found[row] = sample.image
-        return torch.stack([found[row] for row in rows])
+        wanted = sorted(set(rows))
+        found = samples(self.shards, split, size=STAGE_SIZES[BEST], rows=wanted)
+        images = {row: sample.image for row, sample in zip(wanted, found, strict=True)}
+        return torch.stack([images[row] for row in rows])
 
     def save(self, name: str, picture: Image.Image) -> None:
         save_png(picture, self.folder / name)

@@ -14,9 +14,9 @@ from torch import Tensor
 from pipeline import console
 from pipeline.album import Album, choose_captions, choose_probes, snapshot_epochs
 from pipeline.checkpoints import Checkpoints, fingerprint
-from pipeline.devices import fabric, loading_processes
 from pipeline.display import Display
 from pipeline.files import atomic_folder, atomic_write, write_json
+from pipeline.launch import fabric, loading_processes
 from pipeline.paths import Paths
 from pipeline.pictures import curves
 from pipeline.shard_folder import shard_folder

@@ -10,8 +10,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torchmetrics.image.fid import FrechetInceptionDistance
-from torchmetrics.image.kid import KernelInceptionDistance
 
 NEIGHBOURS = 5  # k of precision, recall, density and coverage, as Naeem et al. recommend for density and coverage
 COLLAPSE_QUANTILE = 0.01  # a real picture is nearer to another than the collapse threshold this often
@@ -45,6 +43,8 @@ def frechet_distance(real: Tensor, generated: Tensor) -> float:
     fewer pictures than dimensions the covariances are singular and the figure mostly measures N, so that the judge has
     a modest F.
     """
+    from torchmetrics.image.fid import FrechetInceptionDistance  # here: it takes seconds to import
+
     fid = FrechetInceptionDistance(feature=_Ready(real.shape[1]))
     fid.update(real.double(), real=True)
     fid.update(generated.double(), real=False)
@@ -58,6 +58,8 @@ def kernel_distance(real: Tensor, generated: Tensor) -> float:
     Unbiased, so that 0 is what equal distributions give on average, at any N, and slightly negative values occur.
     Computed once over all pictures (the larger set cut to the smaller one's N) instead of over random subsets.
     """
+    from torchmetrics.image.kid import KernelInceptionDistance
+
     n = min(len(real), len(generated))
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # it announces to keep all features
         kid = KernelInceptionDistance(feature=_Ready(real.shape[1]), subsets=1, subset_size=n)

@@ -13,7 +13,7 @@ import hashlib
 import os
 import random
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -54,14 +54,17 @@ class Sample(NamedTuple):
     picture: dict[str, Any]
 
 
-def samples(folder: Path, split: str, *, size: int) -> Iterator[Sample]:
-    """Every sample of a split in the order of the shards, the middle `size` × `size` pixels of its crop.
+def samples(folder: Path, split: str, *, size: int, rows: Container[int] | None = None) -> Iterator[Sample]:
+    """The samples of a split in the order of the shards, the middle `size` × `size` pixels of each crop.
 
-    A missing or damaged shard is a `UserError` that names shard and key.
+    All of them, or those of some `rows` by their place in that order; the others are not decoded then. A missing or
+    damaged shard is a `UserError` that names shard and key.
     """
     shards = Shards.find(folder, split)
     middle, rng = Transform("none", size), random.Random(0)
-    for raw in shards.read(shards.paths):
+    for row, raw in enumerate(shards.read(shards.paths)):
+        if rows is not None and row not in rows:
+            continue
         image, embeddings, picture = decode(raw)
         yield Sample(raw["__key__"], _channels_first(middle(image, rng)), torch.from_numpy(embeddings).float(), picture)
 

@@ -24,7 +24,7 @@ from stackgan.classifier import SMOOTHING, Classifier, centre, normalise, resize
 from stackgan.errors import UserError
 from stackgan.text.alphabet import letters
 from stackgan.text.alphabet import normalise as plain
-from stackgan.text.char_cnn_rnn import CharCnnRnn
+from stackgan.text.char_cnn_rnn import PART, CharCnnRnn
 from stackgan.text.config import TextEncoderConfig
 from stackgan.text.training import TextTraining
 from stackgan.text.words import Words
@@ -119,7 +119,8 @@ class JointTraining(TextTraining):
         spliced = [self._spliced(generator) for _ in matching]
         indices, lengths = letters([*matching, *spliced], self.config.max_length, warn=False)
         views = augment(self.crops[batch].to(self.device), self.config.image_size, RECOLOUR, generator)
-        text, read = self.joint.text(indices.to(self.device), lengths.to(self.device)).split(len(batch))
+        texts = self.joint.text.in_parts(indices.to(self.device), lengths.to(self.device), PART)
+        text, read = texts.split(len(batch))
         image, named = self.joint.image(normalise(views))
         return (
             structured_loss(self.joint.scores(text, image))

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from stackgan.errors import UserError
 from stackgan.text.alphabet import letters
-from stackgan.text.char_cnn_rnn import CharCnnRnn
+from stackgan.text.char_cnn_rnn import PART, CharCnnRnn
 from stackgan.text.config import TextEncoderConfig
 from stackgan.text.standardise import standardisation
 from stackgan.text.training import TextTraining
@@ -50,7 +50,7 @@ class Distillation(TextTraining):
 
     def loss(self, batch: Tensor, generator: torch.Generator) -> Tensor:
         indices, lengths = letters([self.captions[index] for index in batch.tolist()], self.config.max_length)
-        given = self.network(indices.to(self.device), lengths.to(self.device))
+        given = self.network.in_parts(indices.to(self.device), lengths.to(self.device), PART)
         return F.mse_loss(given, self.vectors[batch].to(self.device))
 
 

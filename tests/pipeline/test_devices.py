@@ -7,7 +7,8 @@ import torch
 from lightning_fabric import Fabric
 
 from pipeline import params
-from pipeline.devices import _cpu_profits, fabric, loading_processes, single_device
+from pipeline.devices import _cpu_profits, single_device
+from pipeline.launch import fabric, loading_processes
 from pipeline.params import RuntimeConfig
 from stackgan.errors import UserError
 
@@ -74,7 +75,7 @@ def test_a_gpu_gets_processes_that_load_and_a_cpu_gets_none(
 ) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: cores)
     if launched:
-        monkeypatch.setattr("pipeline.devices._launched", lambda: (devices, 1))
+        monkeypatch.setattr("pipeline.launch._launched", lambda: (devices, 1))
     wanted = 1 if launched else devices
     runtime = params.load(overrides=[f"runtime.workers={override}", f"runtime.devices={wanted}"]).runtime
     machine = cast("Fabric", SimpleNamespace(device=torch.device(device)))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline import params
 from pipeline.checkpoints import Checkpoints
-from pipeline.devices import fabric
+from pipeline.launch import fabric
 from pipeline.paths import Paths
 from pipeline.stopping import StopRequest
 from pipeline.training import StageRun

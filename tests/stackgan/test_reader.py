@@ -208,6 +208,12 @@ def test_samples_come_in_order_and_whole(folder: Path) -> None:
     assert torch.equal(plain[found[7].key], found[7].image)
 
 
+def test_of_some_rows_no_others_are_decoded(folder: Path) -> None:
+    damage(folder, b"000012.jpg", b"\0" * 64)
+    found = list(samples(folder, "train", size=64, rows={28, 3, 13}))
+    assert [sample.key for sample in found] == ["000003", "000013", "000028"]
+
+
 def damage(folder: Path, member: bytes, content: bytes) -> None:
     """Overwrite the start of a member's content."""
     path = folder / "train-000001.tar"
