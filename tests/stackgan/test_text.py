@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from stackgan import text
 from stackgan.classifier import centre, resize
@@ -17,7 +18,7 @@ from stackgan.classifier import normalise as normalised
 from stackgan.cycle import CycleTraining
 from stackgan.errors import UserError
 from stackgan.text.alphabet import ALPHABET_SIZE, LETTERS, UNKNOWN, letters, normalise
-from stackgan.text.char_cnn_rnn import CharCnnRnn, CharEncoder
+from stackgan.text.char_cnn_rnn import POOL, CharCnnRnn, CharEncoder
 from stackgan.text.config import TextEncoderConfig
 from stackgan.text.joint import JointTraining, read_loss, structured_loss
 from stackgan.text.official import Distillation, load_vectors, save_vectors, standardise
@@ -120,6 +121,20 @@ class TestCharEncoder:
         network = CharCnnRnn((384, 512, 512), 512, 1024)
         assert (network.field, network.stride) == (48, 9)
         assert network(torch.ones(1, 201, dtype=torch.int64), torch.tensor([201])).shape == (1, 1024)
+
+    def test_products_and_look_ups_are_torchs_convolutions(self) -> None:
+        network = CharCnnRnn((16, 24), 8, 12)
+        indices, lengths = letters([(3 * caption)[:40] for caption in CAPTIONS], 40)
+        x = F.one_hot(indices, ALPHABET_SIZE + 1)[:, :, 1:].float().transpose(1, 2)
+        x = F.relu(network.norms[0](F.max_pool1d(network.convolutions[0](x), POOL).transpose(1, 2)))
+        x = F.relu(network.norms[1](network.convolutions[1](x.transpose(1, 2)).transpose(1, 2)))
+        expected = network.project(torch.cat([x, network.rnn(x)[0]], dim=2).amax(1))
+        torch.testing.assert_close(network(indices, lengths), expected)
+
+    def test_texts_are_computed_in_parts_of_like_length_and_stay_in_order(self) -> None:
+        network = CharCnnRnn((16, 24), 8, 12)
+        indices, lengths = letters(["a red bird", *CAPTIONS, "a bird with a long blue tail"], 64)
+        torch.testing.assert_close(network.in_parts(indices, lengths, 2), network(indices, lengths))
 
     def test_no_captions_give_no_rows(self) -> None:
         assert encoder().encode([]).shape == (0, 12)
