@@ -124,7 +124,7 @@ class TestCharEncoder:
 
     def test_products_and_look_ups_are_torchs_convolutions(self) -> None:
         network = CharCnnRnn((16, 24), 8, 12)
-        indices, lengths = letters([(3 * caption)[:40] for caption in CAPTIONS], 40)
+        indices, lengths = letters([(3 * caption)[:39] for caption in CAPTIONS], 39)
         x = F.one_hot(indices, ALPHABET_SIZE + 1)[:, :, 1:].float().transpose(1, 2)
         x = F.relu(network.norms[0](F.max_pool1d(network.convolutions[0](x), POOL).transpose(1, 2)))
         x = F.relu(network.norms[1](network.convolutions[1](x.transpose(1, 2)).transpose(1, 2)))
@@ -133,7 +133,7 @@ class TestCharEncoder:
 
     def test_texts_are_computed_in_parts_of_like_length_and_stay_in_order(self) -> None:
         network = CharCnnRnn((16, 24), 8, 12)
-        indices, lengths = letters(["a red bird", *CAPTIONS, "a bird with a long blue tail"], 64)
+        indices, lengths = letters([CAPTIONS[0], CAPTIONS[2], CAPTIONS[1]], 64)
         torch.testing.assert_close(network.in_parts(indices, lengths, 2), network(indices, lengths))
 
     def test_no_captions_give_no_rows(self) -> None:
