@@ -6,12 +6,12 @@ Writes  metrics/<preset>/evaluate.json (to compare experiments by), reports/<pre
 Params  evaluate
 
 Protocol: averaged weights in eval mode, no truncation. A round draws one caption of every picture of a split; the test
-split has as many rounds as pictures have captions (`evaluate.captions`), so that every caption is drawn (once, where
-all pictures have equally many), and the training split has one, of as many pictures as the smaller split has. Figures
-are means over rounds, each against as many real pictures, those of the same captions, at the same resolution: Stage I
-at 64 pixels, Stage II at 256. Two are not: diversity draws captions of its own, and the papers' Inception figures take
-all rounds at once. Beside them stand real pictures (halves of the test split against each other; training against test
-pictures), an untrained generator and blind chance. `pipeline.evaluation_scores` and `stackgan.metrics` define the
+split has `evaluate.captions` rounds, at most as many as pictures have captions, and the training split has one, of as
+many pictures as the smaller split has. Figures are means over rounds, each against as many real pictures, those of the
+same captions, at the same resolution: Stage I at 64 pixels, Stage II at 256. Two are not: diversity draws captions of
+its own, and the papers' Inception figures take all rounds at once. Beside them stand real pictures (halves of the test
+split against each other; training against test pictures), an untrained generator and blind chance.
+`pipeline.evaluation_scores` and `stackgan.metrics` define the
 figures.
 """
 
