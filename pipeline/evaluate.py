@@ -11,8 +11,7 @@ many pictures as the smaller split has. Figures are means over rounds, each agai
 same captions, at the same resolution: Stage I at 64 pixels, Stage II at 256. Two are not: diversity draws captions of
 its own, and the papers' Inception figures take all rounds at once. Beside them stand real pictures (halves of the test
 split against each other; training against test pictures), an untrained generator and blind chance.
-`pipeline.evaluation_scores` and `stackgan.metrics` define the
-figures.
+`pipeline.evaluation_scores` and `stackgan.metrics` define the figures.
 """
 
 from pathlib import Path
