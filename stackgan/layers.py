@@ -217,14 +217,13 @@ class ToRGB(nn.Conv2d):
     def __init__(self, inputs: int, *, chequer_filter: bool) -> None:
         super().__init__(inputs, 3, 3, padding=1, bias=False)
         bend = torch.tensor([-0.5, 1.0, -0.5])
-        once = (F.pad(torch.ones(1, 1), (1, 1, 1, 1)) - bend.outer(bend) / 4)[None, None]
-        kernel = F.conv2d(once, once, padding=2)  # twice: once halves what is a pixel long one way, two the other
-        self.register_buffer("_kernel", kernel.expand(3, 1, 5, 5).clone() if chequer_filter else None, persistent=False)
+        kernel = F.pad(torch.ones(1, 1), (1, 1, 1, 1)) - bend.outer(bend) / 4
+        self.register_buffer("_kernel", kernel.expand(3, 1, 3, 3).clone() if chequer_filter else None, persistent=False)
         self._kernel: Tensor | None
 
     def forward(self, x: Tensor) -> Tensor:
         rgb = super().forward(x)
-        return rgb if self._kernel is None else F.conv2d(rgb, self._kernel, padding=2, groups=3)
+        return rgb if self._kernel is None else F.conv2d(rgb, self._kernel, padding=1, groups=3)
 
 
 def conv3x3(inputs: int, outputs: int) -> nn.Conv2d:
