@@ -102,11 +102,12 @@ class Sheets:
     def species(self) -> None:
         """Several birds of each test species, from captions of different pictures, after a real one."""
         rows, titles = [], []
-        for first in spread_over_species(self.exam.test, SPECIES):
+        firsts = spread_over_species(self.exam.test, SPECIES)
+        for first, real in zip(firsts, self.real("test", firsts), strict=True):
             species = self.exam.test.pictures[first]["species"]
             same = [row for row, each in enumerate(self.exam.test.pictures) if each["species"] == species]
             drawn = self.draw(self.exam.test, same[:STEPS], BEST)
-            rows.append(to_pictures(torch.cat([self.real("test", [first]), drawn])))
+            rows.append(to_pictures(torch.cat([real[None], drawn])))
             titles.append(species.partition(".")[2].replace("_", " ") or species)
         self.save(
             "species.png",

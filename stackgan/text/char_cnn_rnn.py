@@ -58,9 +58,13 @@ class CharCnnRnn(nn.Module):
         return embedding
 
     def in_parts(self, letters: Tensor, lengths: Tensor, size: int) -> Tensor:
-        """The same, `size` texts of about one length at a time: what is padding alone is computed as well."""
+        """The same for letters on the CPU, `size` texts of like length at a time: padding costs as much as text."""
+        device = self.project.weight.device
         order = lengths.argsort(stable=True)
-        parts = [self(letters[rows, : int(lengths[rows].max())], lengths[rows]) for rows in order.split(size)]
+        parts = [
+            self(letters[rows, : int(lengths[rows].max())].to(device), lengths[rows].to(device))
+            for rows in order.split(size)
+        ]
         return torch.cat(parts)[order.argsort()]
 
     @torch.no_grad()

@@ -119,7 +119,7 @@ class JointTraining(TextTraining):
         spliced = [self._spliced(generator) for _ in matching]
         indices, lengths = letters([*matching, *spliced], self.config.max_length, warn=False)
         views = augment(self.crops[batch].to(self.device), self.config.image_size, RECOLOUR, generator)
-        texts = self.joint.text.in_parts(indices.to(self.device), lengths.to(self.device), PART)
+        texts = self.joint.text.in_parts(indices, lengths, PART)
         text, read = texts.split(len(batch))
         image, named = self.joint.image(normalise(views))
         return (

@@ -49,8 +49,8 @@ class Distillation(TextTraining):
         return list(torch.randperm(len(self.captions), generator=generator).split(self.config.batch_size))
 
     def loss(self, batch: Tensor, generator: torch.Generator) -> Tensor:
-        indices, lengths = letters([self.captions[index] for index in batch.tolist()], self.config.max_length)
-        given = self.network.in_parts(indices.to(self.device), lengths.to(self.device), PART)
+        captions = [self.captions[index] for index in batch.tolist()]
+        given = self.network.in_parts(*letters(captions, self.config.max_length), PART)
         return F.mse_loss(given, self.vectors[batch].to(self.device))
 
 
