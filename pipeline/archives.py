@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from pipeline.files import require, scratch
+from pipeline.files import read_slice, require, scratch
 from pipeline.unpacking import GZIP_ERRORS, TAR_ERRORS, ZIP_ERRORS, BombError, check_sizes, gunzip
 from stackgan.errors import UserError
 
@@ -32,9 +32,7 @@ class Member:
     size: int
 
     def read(self) -> bytes:
-        with self.archive.open("rb") as file:
-            file.seek(self.offset)
-            return file.read(self.size)
+        return read_slice(self.archive, self.offset, self.size)
 
 
 @dataclass(frozen=True)

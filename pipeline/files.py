@@ -166,6 +166,13 @@ def require(path: Path, *, made_by: str) -> Path:
     return path
 
 
+def read_slice(path: Path, offset: int, size: int) -> bytes:
+    """`size` bytes from `offset` on; fewer where the file ends before."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(size)
+
+
 def sha256(path: Path) -> str:
     """The file's SHA-256 in hexadecimal."""
     with path.open("rb") as file:
