@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pipeline.params import Params
 
 NAME = "text encoder"
-FORMAT = 4  # raise it when the same params and data make another encoder
+FORMAT = 5  # raise it when the same params and data make another encoder
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pipeline.params import Params
 
 AGREE_EVERY = 10  # steps; how often processes tell each other whether one was asked to stop
-FORMAT = 6  # raise it when equal params and data make other weights
+FORMAT = 7  # raise it when equal params and data make other weights
 _DATA_PARAMS = ("seed", "transform", "captions_per_sample")
 _OF_STAGE2 = {"residual_blocks": 0, "stage1_skip": False}  # Stage I has neither, and need not train anew for them
 _PANELS = {

@@ -24,10 +24,12 @@ class NetworkConfig(Strict):
     conditional_norm: bool = Field(description="c scales and shifts what the generators' enlarging blocks normalise")
     residual_blocks: int = Field(ge=0, le=16, description="residual blocks of the Stage-II generator at 16x16")
     stage1_skip: bool = Field(description="Stage II adds its picture to the enlarged Stage-I picture")
-    chequer_filter: bool = Field(description="the generators' pictures cannot hold a chequerboard of single pixels")
     spectral_norm: bool = Field(description="spectral norm in the discriminators instead of batch norm")
     downsample: Literal["pool", "conv"] = Field(
         description="discriminators halve by pooling, or by 4x4 stride-2 convolution"
+    )
+    sharpen: float = Field(
+        ge=0, le=10, description="how much sharper pictures are where discriminators see them; 0 leaves it out"
     )
     df_cap: int = Field(ge=1, le=64, description="a discriminator layer has at most df_cap x df_dim channels")
     unconditional_weight: float = Field(ge=0, le=10, description="weight of D's caption-free head; 0 leaves it out")

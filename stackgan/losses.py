@@ -65,7 +65,7 @@ def contrastive_loss(seen: Tensor, heard: Tensor, species: Tensor) -> Tensor:
     """
     own = torch.arange(len(seen), device=species.device)
     ignored = (species[: len(seen), None] == species[None, :]) | (species[None, :] == NO_CAPTION)
-    ignored[own, own] = False
+    ignored.diagonal().fill_(False)
     scores = (seen.float() @ heard.float().T / TEMPERATURE).masked_fill(ignored, -math.inf)
     return 0.5 * (F.cross_entropy(scores, own) + F.cross_entropy(scores[:, : len(seen)].T, own))
 

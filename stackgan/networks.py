@@ -17,7 +17,7 @@ from stackgan.layers import (
     Enlargement,
     JointConv,
     ResidualBlock,
-    ToRGB,
+    Sharpen,
     conv3x3,
     critic_block,
     encoder_block,
@@ -66,7 +66,7 @@ class Stage1Generator(nn.Module):
             nn.Unflatten(1, (width, 4, 4)),
         )
         self.enlarge = Enlargement(width, config.c_dim if config.conditional_norm else 0)
-        self.to_rgb = ToRGB(width >> 4, chequer_filter=config.chequer_filter)
+        self.to_rgb = conv3x3(width >> 4, 3)
 
     def forward(self, embedding: Tensor, noise: Tensor) -> GeneratorOutput:
         z, eps = noise.tensor_split([self.z_dim], dim=1)
@@ -106,7 +106,7 @@ class Stage2Generator(nn.Module):
         )
         self.residual = nn.Sequential(*[ResidualBlock(4 * width) for _ in range(config.residual_blocks)])
         self.enlarge = Enlargement(4 * width, config.c_dim if config.conditional_norm else 0)
-        self.to_rgb = ToRGB(width // 4, chequer_filter=config.chequer_filter)
+        self.to_rgb = conv3x3(width // 4, 3)
 
     def train(self, mode: bool = True) -> "Stage2Generator":
         super().train(mode)
@@ -142,6 +142,7 @@ class Discriminator(nn.Module):
         spectral = config.spectral_norm
         self.has_batch_norm = not spectral
         self.unconditional_weight = config.unconditional_weight
+        self.sharpen = Sharpen(config.sharpen) if config.sharpen else nn.Identity()
         self.encode = _picture_encoder(config, size)
         width = 8 * config.df_dim
         self.caption = nn.Sequential(
@@ -163,7 +164,7 @@ class Discriminator(nn.Module):
         self.contrast = ContrastiveHead(width, embedding_dim, config.c_dim) if config.contrast_weight else None
 
     def forward(self, image: Tensor, *embeddings: Tensor, captions: Tensor | None = None) -> DiscriminatorOutput:
-        features = self.encode(image)
+        features = self.encode(self.sharpen(image))
         first = cast("nn.Sequential", self.conditional[0])
         joined = first[0](features, *map(self.caption, embeddings))
         conditional = tuple(self.conditional[1:](first[1:](each)) for each in joined)

@@ -1,10 +1,10 @@
 """The char-CNN-RNN of Reed et al. (CVPR 2016): temporal convolutions over letters, then a recurrent layer.
 
-At the preset `cub` it has the published sizes: 201 letters, convolutions of 384, 512 and 512 channels, 512 recurrent
-units, 1024 dimensions. It departs from the paper in three things that made it learn words from few captions sooner: the
-convolutions are normalised over their channels; the embedding reads the recurrent layer and the convolutions under it;
-and it takes the maximum over time, not the mean. Steps that see padding alone do not count, so that an embedding does
-not depend on how far its text was padded.
+The published sizes are 201 letters, convolutions of 384, 512 and 512 channels, 512 recurrent units and 1024 dimensions;
+the preset `cub` has fewer channels and units. Three more departures from the paper made it learn words from few
+captions sooner: the convolutions are normalised over their channels; the embedding reads the recurrent layer and the
+convolutions under it; and it takes the maximum over time, not the mean. Steps that see padding alone do not count, so
+that an embedding does not depend on how far its text was padded.
 """
 
 from collections.abc import Iterable, Sequence

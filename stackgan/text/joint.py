@@ -120,12 +120,14 @@ class JointTraining(TextTraining):
         indices, lengths = letters([*matching, *spliced], self.config.max_length, warn=False)
         views = augment(self.crops[batch].to(self.device), self.config.image_size, RECOLOUR, generator)
         texts = self.joint.text.in_parts(indices, lengths, PART)
-        text, read = texts.split(len(batch))
+        text, to_read = texts.split(len(batch))
         image, named = self.joint.image(normalise(views))
+        # Read together, since the gradient of so wide a layer costs what its weights do, not what it reads.
+        heard, seen = self.joint.read(torch.cat([to_read, image])).split(len(batch))
         return (
             structured_loss(self.joint.scores(text, image))
-            + read_loss(self.joint.read(read), self.words.targets(spliced).to(self.device))
-            + read_loss(self.joint.read(image), self.picture_words[batch].to(self.device))
+            + read_loss(heard, self.words.targets(spliced).to(self.device))
+            + read_loss(seen, self.picture_words[batch].to(self.device))
             + F.cross_entropy(named, self.species[batch].to(self.device), label_smoothing=SMOOTHING)
         )
 

@@ -3,15 +3,14 @@ from typing import Any, cast
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from stackgan.layers import (
     ConditioningAugmentation,
     JointConv,
+    Sharpen,
     SpectralNorm,
-    ToRGB,
     UpBlock,
     fold,
     fold_taps,
@@ -141,18 +140,25 @@ def test_pictures_depend_on_caption_and_noise_alone() -> None:
     assert torch.equal(generator.train()(embedding, noise).image, generator(embedding, noise).image)
 
 
-@pytest.mark.parametrize("chequer_filter", [True, False])
-def test_the_filter_takes_chequers_out_and_leaves_lines_and_plain_areas(chequer_filter: bool) -> None:
-    to_rgb = ToRGB(3, chequer_filter=chequer_filter)
-    to_rgb.weight.data = F.pad(torch.eye(3)[:, :, None, None], (1, 1, 1, 1))  # passes its input on
+def test_sharpening_keeps_plain_areas_and_makes_the_finest_waves_loud() -> None:
+    sharpen, inside = Sharpen(2.0), (..., slice(1, -1), slice(1, -1))
     plain = torch.ones(1, 3, 8, 8)
     lines = torch.tensor([1.0, -1.0]).repeat(4).expand(1, 3, 8, 8)
-    chequers = lines * lines.mT
-    assert torch.allclose(to_rgb(plain)[..., 1:-1], plain[..., 1:-1])  # all but the corners
-    for kept in (lines, lines.mT):
-        assert torch.allclose(to_rgb(kept)[..., 1:-1, 1:-1], kept[..., 1:-1, 1:-1])
-    left = 0.0 if chequer_filter else 1.0
-    assert torch.allclose(to_rgb(chequers)[..., 1:-1, 1:-1], left * chequers[..., 1:-1, 1:-1])
+    wider = torch.tensor([1.0, 1.0, -1.0, -1.0]).repeat(2).expand(1, 3, 8, 8)
+    assert torch.allclose(sharpen(plain)[inside], plain[inside])
+    for wave, louder in ((lines, 3), (lines.mT, 3), (lines * lines.mT, 3), (wider, 2)):
+        assert torch.allclose(sharpen(wave)[inside], louder * wave[inside])
+
+
+def test_a_discriminator_sees_sharpened_pictures() -> None:
+    image, embedding = torch.randn(2, 3, 64, 64), torch.randn(2, T)
+    torch.manual_seed(0)
+    as_it_is = Discriminator(network(sharpen=0.0), T, 64).eval()
+    torch.manual_seed(0)
+    sharp = Discriminator(network(sharpen=2.0), T, 64).eval()
+    expected = as_it_is(Sharpen(2.0)(image), embedding).conditional[0]
+    assert torch.allclose(sharp(image, embedding).conditional[0], expected)
+    assert not torch.allclose(as_it_is(image, embedding).conditional[0], expected)
 
 
 def test_stage1_stays_frozen_inside_stage2() -> None:
