@@ -23,7 +23,7 @@ test: setup
 	ruff check
 	ruff format --check
 	mypy
-	pytest
+	pytest --numprocesses logical --dist loadfile
 
 soak: setup
 	pytest -m soak -s

@@ -8,6 +8,10 @@ from hypothesis import HealthCheck, settings
 
 PROJECT = Path(__file__).parent.parent
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Processes that test side by side share the cores: threads of each would wait for one another.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # The same examples in every run, and no clock: what fails here fails everywhere.
 settings.register_profile(
     "project",
