@@ -113,7 +113,7 @@ class Packer:
 
     def write(self, shard: Shard) -> dict[str, Any]:
         path = self.folder / shard.name
-        # By tarfile itself: WebDataset's writer takes the slowest of its formats, and importing it takes seconds.
+        # By tarfile itself, since WebDataset's writer always takes PAX, the slowest of its formats.
         with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
             for entry in shard.entries:
                 _add(tar, f"{entry.key}.jpg", self.jpeg(entry))
