@@ -11,7 +11,6 @@ The order is drawn by seed, so that any shard is a fair sample. The bytes are th
 
 import io
 import math
-import tarfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, features
+from webdataset import TarWriter
 
 from pipeline import console, embeddings, manifest
 from pipeline.archives import open_tar
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pipeline.params import Params
 
 SIZES = (64, 256)
-_LIBRARIES = ("albumentations", "numpy", "opencv-python-headless", "pillow")
+_LIBRARIES = ("albumentations", "numpy", "opencv-python-headless", "pillow", "webdataset")
 
 
 @dataclass(frozen=True)
@@ -113,12 +113,16 @@ class Packer:
 
     def write(self, shard: Shard) -> dict[str, Any]:
         path = self.folder / shard.name
-        # By tarfile itself, since WebDataset's writer always takes PAX, the slowest of its formats.
-        with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+        with path.open("wb") as file, TarWriter(file, encoder=False, mtime=0, user="", group="", mode=0o644) as tar:
             for entry in shard.entries:
-                _add(tar, f"{entry.key}.jpg", self.jpeg(entry))
-                _add(tar, f"{entry.key}.json", manifest.line(entry.source.picture).encode())
-                _add(tar, f"{entry.key}.npy", _npy(entry.rows.read()))
+                tar.write(
+                    {
+                        "__key__": entry.key,
+                        "jpg": self.jpeg(entry),
+                        "json": manifest.line(entry.source.picture).encode(),
+                        "npy": _npy(entry.rows.read()),
+                    }
+                )
         return {
             "name": shard.name,
             "samples": len(shard.entries),
@@ -129,12 +133,6 @@ class Packer:
     def jpeg(self, entry: Entry) -> bytes:
         """The crop of an entry as it is packed."""
         return _jpeg(self.cutter.cut(entry.source))
-
-
-def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    member = tarfile.TarInfo(name)  # of no user and no time, so that equal content makes equal tars
-    member.size = len(content)
-    tar.addfile(member, io.BytesIO(content))
 
 
 def _jpeg(crop: Pixels) -> bytes:
