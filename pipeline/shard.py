@@ -11,6 +11,7 @@ The order is drawn by seed, so that any shard is a fair sample. The bytes are th
 
 import io
 import math
+import tarfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -114,6 +115,7 @@ class Packer:
     def write(self, shard: Shard) -> dict[str, Any]:
         path = self.folder / shard.name
         with path.open("wb") as file, TarWriter(file, encoder=False, mtime=0, user="", group="", mode=0o644) as tar:
+            tar.tarstream.format = tarfile.USTAR_FORMAT  # webdataset means this but does not pass it on: the same bytes
             for entry in shard.entries:
                 tar.write(
                     {
