@@ -34,9 +34,10 @@ if TYPE_CHECKING:
     from pipeline.params import Params
 
 AGREE_EVERY = 10  # steps; how often processes tell each other whether one was asked to stop
-FORMAT = 7  # raise it when equal params and data make other weights
+FORMAT = 8  # raise it when equal params and data make other weights
 _DATA_PARAMS = ("seed", "transform", "captions_per_sample")
-_OF_STAGE2 = {"residual_blocks": 0, "stage1_skip": False}  # Stage I has neither, and need not train anew for them
+_OF_STAGE2 = {"residual_blocks": 0, "stage1_skip": False}  # shapes that Stage I has not
+_NOT_OF_STAGE1 = {*_OF_STAGE2, "redraw_weight"}  # for which it need not train anew
 _PANELS = {
     "Losses": ("loss_d", "loss_g"),
     "What D takes for real": ("d_real", "d_heldout", "d_mismatched", "d_generated"),
@@ -218,7 +219,7 @@ def stage_loader(shards: Path, size: int, batch_size: int, params: "Params", mac
 def _identity(number: int, params: "Params") -> dict[str, Any]:
     """Everything but files that determines the training: what the stage's DVC params name."""
     names = {*NetworkConfig.model_fields, *TrainingConfig.model_fields, f"stage{number}", *_DATA_PARAMS}
-    names -= _OF_STAGE2.keys() if number == 1 else set()
+    names -= _NOT_OF_STAGE1 if number == 1 else set()
     return {"format": FORMAT, **params.model_dump(include=names, mode="json")}
 
 

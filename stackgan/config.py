@@ -57,6 +57,11 @@ class TrainingConfig(Strict):
     )
     earlier_captions: int = Field(ge=0, le=65536, description="captions of earlier steps that D must tell apart too")
     kl_weight: float = Field(ge=0, le=100, description="weight of the KL term, a mean over the batch and c_dim")
+    redraw_weight: float = Field(
+        ge=0,
+        le=1000,
+        description="weight of Stage II's L1 loss on redrawing real pictures shrunk to Stage I's size; 0 leaves it out",
+    )
     diffaugment: tuple[Literal["translation", "cutout", "color"], ...] = Field(
         description="differentiable augmentations of every picture that a discriminator sees"
     )

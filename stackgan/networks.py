@@ -28,11 +28,16 @@ STAGE_SIZES = {1: 64, 2: 256}
 
 
 class GeneratorOutput(NamedTuple):
-    """image [B, 3, S, S] in [-1, 1]; mu and logvar [B, c_dim] of the conditioning augmentation."""
+    """image [B, 3, S, S] in [-1, 1]; mu and logvar [B, c_dim] of the conditioning augmentation.
+
+    `redrawn` [N, 3, S, S], if Stage II was given originals, is what it makes of them once they are as small as its
+    drafts.
+    """
 
     image: Tensor
     mu: Tensor
     logvar: Tensor
+    redrawn: Tensor | None = None
 
 
 class DiscriminatorOutput(NamedTuple):
@@ -113,17 +118,28 @@ class Stage2Generator(nn.Module):
         self.stage1.eval()
         return self
 
-    def forward(self, embedding: Tensor, noise: Tensor) -> GeneratorOutput:
+    def forward(self, embedding: Tensor, noise: Tensor, originals: Tensor | None = None) -> GeneratorOutput:
+        """`originals` [N, 3, 256, 256] in [-1, 1], real pictures of the first N captions, are redrawn beside drafts."""
         with torch.no_grad():
             draft = self.stage1(embedding, noise).image
         condition = self.augmentation(embedding, noise[:, self.z_dim :])
-        (joined,) = self.join[0](self.encode(draft), condition.c)
+        if originals is None:
+            return GeneratorOutput(self.redraw(draft, condition.c), condition.mu, condition.logvar)
+        shrunk = F.avg_pool2d(originals, originals.shape[-1] // draft.shape[-1])
+        drafts = torch.cat([draft, shrunk.to(draft.dtype)])
+        drawn = self.redraw(drafts, torch.cat([condition.c, condition.c[: len(shrunk)]]))
+        image, redrawn = drawn.split([len(draft), len(shrunk)])
+        return GeneratorOutput(image, condition.mu, condition.logvar, redrawn)
+
+    def redraw(self, draft: Tensor, c: Tensor) -> Tensor:
+        """Pictures [B, 3, 64, 64] and c [B, c_dim] → [B, 3, 256, 256], both in [-1, 1]."""
+        (joined,) = self.join[0](self.encode(draft), c)
         x = self.residual(self.join[1:](joined))
-        rgb = self.to_rgb(self.enlarge(x, condition.c))
+        rgb = self.to_rgb(self.enlarge(x, c))
         if self.skip:
             enlarged = F.interpolate(draft.float(), scale_factor=4.0, mode="bilinear")
             rgb = rgb + torch.atanh(0.98 * enlarged)
-        return GeneratorOutput(torch.tanh(rgb), condition.mu, condition.logvar)
+        return torch.tanh(rgb)
 
 
 Generator = Stage1Generator | Stage2Generator

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, cast
 
 import torch
+import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -28,7 +29,7 @@ from stackgan.losses import (
     matching_loss,
     mismatch,
 )
-from stackgan.networks import Discriminator, DiscriminatorOutput, Generator, GeneratorOutput
+from stackgan.networks import Discriminator, DiscriminatorOutput, Generator, GeneratorOutput, Stage2Generator
 from stackgan.reader import Batch
 from stackgan.recorded import Recorded
 
@@ -78,6 +79,7 @@ class Trainer:
             if config.optimizer_d == "adam"
             else torch.optim.SGD(discriminator.parameters(), config.lr_d, fused=True)
         )
+        self._redraws = config.redraw_weight > 0 and isinstance(generator, Stage2Generator)
         dimensions = generator.augmentation.linear.in_features
         self._earlier = EarlierCaptions(config.earlier_captions, dimensions, fabric.device)
         # Several GPUs exchange gradients within the step, which a recording does not take in.
@@ -112,7 +114,9 @@ class Trainer:
         """All of a step but the average, whose pull changes from step to step. Image, embedding, species of `Batch`."""
         pairs = self._pairs(*batch)
         noise = torch.randn(len(pairs.image), self.bare_generator.noise_dim, device=self.fabric.device)
-        generated: GeneratorOutput = self.generator(pairs.embedding, noise)
+        # Half the batch, at least one: an original costs G as much as a picture of its own.
+        originals = (pairs.image[: (len(pairs.image) + 1) // 2],) if self._redraws else ()
+        generated: GeneratorOutput = self.generator(pairs.embedding, noise, *originals)
 
         loss_d, real, fake = self._discriminator_phase(pairs, generated.image.detach())
         loss_g, kl = self._generator_phase(pairs, generated)
@@ -198,6 +202,9 @@ class Trainer:
         if judged.contrast is not None:
             contrast = contrastive_loss(*judged.contrast, pairs.captions.species)
             loss = loss + self.bare_discriminator.contrast_weight * contrast
+        if generated.redrawn is not None:
+            originals = pairs.image[: len(generated.redrawn)]
+            loss = loss + config.redraw_weight * F.l1_loss(generated.redrawn.float(), originals)
         self.optimizer_g.zero_grad()
         self.fabric.backward(loss + config.kl_weight * kl)
         self.optimizer_g.step()

@@ -78,6 +78,7 @@ def test_dvc_knows_every_value_that_determines_a_training(number: int) -> None:
     determining = training._identity(number, params.load("sample"))
     assert params_of_dvc == determining.keys() - {"format"}
     assert ("residual_blocks" in determining) == (number == 2)
+    assert ("redraw_weight" in determining) == (number == 2)
 
 
 @pytest.mark.parametrize(

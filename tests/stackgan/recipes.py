@@ -28,6 +28,7 @@ OURS: dict[str, Any] = {
     "mismatched": "other-species",
     "earlier_captions": 16,
     "kl_weight": 0.02,
+    "redraw_weight": 100.0,
     "diffaugment": ("translation", "cutout"),
     "ema": 0.99,
     "init": "normal",
@@ -51,6 +52,7 @@ PAPER = OURS | {
     "mismatched": "shuffled",
     "earlier_captions": 0,
     "kl_weight": 2.0,
+    "redraw_weight": 0.0,
     "diffaugment": (),
     "ema": 0.0,
 }

@@ -181,6 +181,18 @@ def test_an_untrained_stage2_with_skip_draws_stage1s_picture() -> None:
     assert torch.allclose(stage2(embedding, noise).image, 0.98 * enlarged, atol=1e-5)
 
 
+def test_stage2_redraws_originals_as_it_would_drafts_of_stage1() -> None:
+    stage2 = Stage2Generator(network(), T, Stage1Generator(network(), T)).eval()
+    embedding, noise = torch.randn(2, T), torch.randn(2, network().noise_dim)
+    c = stage2.augmentation(embedding, noise[:, network().z_dim :]).c
+    small = 2 * torch.rand(2, 3, 64, 64) - 1
+    original = nn.functional.interpolate(small, scale_factor=4.0)[:1]
+    alone, beside = stage2(embedding, noise), stage2(embedding, noise, original)
+    assert alone.redrawn is None
+    assert torch.allclose(beside.image, alone.image, atol=1e-5)
+    assert torch.allclose(beside.redrawn, stage2.redraw(small, c)[:1], atol=1e-5)
+
+
 def test_the_folded_kernel_equals_enlargement_and_convolution() -> None:
     block, x = UpBlock(5, 3), torch.randn(2, 5, 6, 6)
     plain = block.conv(nn.functional.interpolate(x, scale_factor=2.0))

@@ -5,7 +5,7 @@ import torch
 from lightning_fabric import Fabric
 
 from stackgan.errors import UserError
-from stackgan.networks import Discriminator, Stage1Generator, Stage2Generator
+from stackgan.networks import Discriminator, GeneratorOutput, Stage1Generator, Stage2Generator
 from stackgan.reader import Batch
 from stackgan.training import STATISTICS, Trainer
 from tests.stackgan.recipes import OURS, PAPER, network, training
@@ -66,6 +66,30 @@ def test_all_but_the_frozen_weights_are_trained() -> None:
         # Biases of hinge heads may stay: pulls of real and fake cancel exactly inside the margins.
         assert parameter.ndim == 1 or not torch.equal(parameter, discriminator[name]), name
         assert parameter.requires_grad, name
+
+
+def test_stage2_pays_for_how_it_redraws_half_of_the_real_pictures() -> None:
+    losses = {}
+    for weight in (0.0, 100.0):
+        trainer = _trainer(OURS | {"redraw_weight": weight, "diffaugment": ()}, stage=2)
+        torch.manual_seed(0)
+        pairs = trainer._pairs(*random_batch(0, 256, 3)[:3])
+        noise = torch.randn(6, trainer.bare_generator.noise_dim)
+        generated = trainer.generator(pairs.embedding, noise, pairs.image[:3])
+        error = float((generated.redrawn - pairs.image[:3]).abs().mean())
+        losses[weight] = float(trainer._generator_phase(pairs, generated)[0])
+    assert losses[100.0] - losses[0.0] == pytest.approx(100 * error, rel=1e-4)
+
+
+@pytest.mark.parametrize(("stage", "weight", "redrawn"), [(1, 100.0, None), (2, 0.0, None), (2, 100.0, 3)])
+def test_only_stage2_redraws_and_only_where_it_counts(stage: int, weight: float, redrawn: int | None) -> None:
+    trainer = _trainer(OURS | {"redraw_weight": weight}, stage=stage)
+    drawn: list[GeneratorOutput] = []
+    phase = trainer._generator_phase
+    trainer._generator_phase = lambda pairs, generated: (drawn.append(generated), phase(pairs, generated))[1]  # type: ignore[method-assign]
+    _steps(trainer, 1)
+    assert len(drawn[0].image) == 6
+    assert (None if drawn[0].redrawn is None else len(drawn[0].redrawn)) == redrawn
 
 
 def test_the_generator_step_leaves_no_gradient_in_the_discriminator() -> None:
