@@ -58,7 +58,7 @@ class Album:
             strips,
             row_titles=titles,
             column_titles=[_epochs(epoch) for epoch in self.frames],
-            title=f"Stage {'I' * stage} through the epochs, same noise",
+            title=f"Stage {'I' * stage} through the epochs",
             tile=TILE,
         )
         save_png(film, folder / "through_epochs.png")

@@ -95,7 +95,7 @@ def test_a_stopped_run_ends_as_if_it_had_not_been(
 ) -> None:
     project = make_project(tmp_path / "project")
     run = _start(project, "runtime.checkpoint_seconds=0")
-    _wait_for(lambda: len(list((project / "checkpoints").rglob("*.pt"))) == 2, run)
+    _wait_for(lambda: len(list((project / "checkpoints" / "stage1").glob("*/*.pt"))) == 2, run)
     run.send_signal(number)
     assert run.wait(60) == code
     assert not (project / PATHS.stage(1)).exists()
@@ -119,7 +119,7 @@ def test_divergence_stops_the_run_and_keeps_a_good_checkpoint(tmp_path: Path, mo
 def test_other_params_do_not_find_the_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = make_project(tmp_path / "project")
     run = _start(project, "runtime.checkpoint_seconds=0")
-    _wait_for(lambda: any((project / "checkpoints").rglob("*.pt")), run)
+    _wait_for(lambda: any((project / "checkpoints" / "stage1").glob("*/*.pt")), run)
     run.kill()
     run.wait(60)
     monkeypatch.chdir(project)
