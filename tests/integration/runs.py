@@ -130,7 +130,7 @@ def when_there(path: Path) -> Moment:
 
 def newest(checkpoints: Path) -> int:
     """The step of the newest checkpoint, 0 where there is none."""
-    return max((int(path.stem) for path in checkpoints.rglob("[0-9]*.pt")), default=0)
+    return max((int(path.stem) for path in checkpoints.glob("*/[0-9]*.pt")), default=0)
 
 
 def leftovers(clone: Clone) -> list[str]:
