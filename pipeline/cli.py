@@ -11,6 +11,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, TextIO
 
 import typer
@@ -47,8 +48,8 @@ STAGES = {
     "the model to ship, models/PRESET/stackgan.",
 }
 
-
 PARALLEL = ("stage1", "stage2")
+CUTS_CROPS = ("prepare", "text-encoder", "judge", "shard")  # and so by processes that need the slow imports as well
 
 
 @app.callback()
@@ -65,9 +66,18 @@ def _stage_command(name: str) -> Callable[[Preset, Overrides], None]:
 
         loaded = params.load(preset, overrides or ())  # before the slow import: a typo is named at once
         with durations.recorded(name, loaded.preset):
-            import_module(f"pipeline.{name.replace('-', '_')}").run(loaded)
+            _imported(name).run(loaded)
 
     return command
+
+
+def _imported(stage: str) -> ModuleType:
+    name = f"pipeline.{stage.replace('-', '_')}"
+    if stage in CUTS_CROPS:
+        from pipeline import workers
+
+        workers.expect(name)
+    return import_module(name)
 
 
 def _register_stages() -> None:
@@ -83,12 +93,13 @@ def shard(
     overrides: Overrides = None,
 ) -> None:
     """Pack crops, captions and embeddings into WebDataset tars. Writes data/PRESET/shards/SIZE."""
-    from pipeline import durations, params, shard
+    from pipeline import durations, params
 
     loaded = params.load(preset, overrides or ())
     with durations.recorded("shard", loaded.preset):
-        for each in [size] if size else shard.SIZES:
-            shard.run(loaded, each)
+        stage = _imported("shard")
+        for each in [size] if size else stage.SIZES:
+            stage.run(loaded, each)
 
 
 _register_stages()

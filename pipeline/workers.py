@@ -8,12 +8,25 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.forkserver import ensure_running
 from typing import TypeVar
 
 from stackgan.errors import UserError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+
+# Not fork: threads (torch, the progress bar) may hold locks. The fork server pays the slow imports once for all.
+_CONTEXT = multiprocessing.get_context("forkserver")
+
+
+def expect(module: str) -> None:
+    """Have the fork server import `module`, since its functions will be called in parallel, and do not wait: imports of
+    the caller's own then take place at the same time."""
+    if (os.cpu_count() or 1) > 1:
+        _CONTEXT.set_forkserver_preload([module])
+        with _starting():
+            ensure_running()
 
 
 def parallel(
@@ -28,10 +41,8 @@ def parallel(
     if processes <= 1:
         yield from map(function, jobs)
         return
-    # Not fork: threads (torch, the progress bar) may hold locks. The fork server pays the slow imports once for all.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([function.__module__])
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_follow_parent) as pool:
+    _CONTEXT.set_forkserver_preload([function.__module__])
+    with ProcessPoolExecutor(processes, mp_context=_CONTEXT, initializer=_follow_parent) as pool:
         try:
             with _starting():
                 results = pool.map(function, jobs)

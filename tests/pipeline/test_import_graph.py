@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from pipeline import cli
 from tests.conftest import PROJECT
 
 STAGES = YAML(typ="safe", pure=True).load((PROJECT / "dvc.yaml").read_text())["stages"]
@@ -28,6 +29,12 @@ def test_deps_are_the_import_graph(stage: str) -> None:
     declared = {str(file.relative_to(PROJECT)) for dep in deps for file in _modules(PROJECT / dep)}
     imported = {str(file.relative_to(PROJECT)) for file in _closure(PROJECT / "pipeline" / f"{stage}.py")} - EXEMPT
     assert declared == imported
+
+
+def test_processes_of_a_stage_that_has_any_are_expected() -> None:
+    with_processes = {stage for stage in STAGES if "pipeline/workers.py" in STAGES[stage].get("deps", [])}
+    quick_to_import = {"download"}
+    assert with_processes - quick_to_import == {name.replace("-", "_") for name in cli.CUTS_CROPS}
 
 
 def _modules(path: Path) -> list[Path]:

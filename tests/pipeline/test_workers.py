@@ -81,6 +81,29 @@ list(parallel(wait, [Path({str(tmp_path)!r})] * 2, processes=2))
         time.sleep(0.05)
 
 
+def test_the_fork_server_imports_beforehand_what_is_expected(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(f"""
+import os
+from pathlib import Path
+(Path({str(tmp_path)!r}) / f"{{os.getpid()}}").touch()
+def name(job): return os.getpid()
+""")
+    script = f"""
+import os, time
+from pathlib import Path
+from pipeline.workers import expect, parallel
+imported = lambda: {{int(path.name) for path in Path({str(tmp_path)!r}).iterdir() if path.name.isdigit()}}
+expect("slow")
+while not (server := imported()): time.sleep(0.02)
+assert os.getpid() not in server
+import slow
+workers = set(parallel(slow.name, range(8), processes=2))
+assert workers and imported() == server | {{os.getpid()}}, (workers, imported(), server)
+"""
+    run = [sys.executable, "-c", script]
+    subprocess.run(run, env=os.environ | {"PYTHONPATH": f"{tmp_path}:{PROJECT}"}, timeout=60, check=True)
+
+
 @pytest.mark.parametrize(
     ("number", "send", "code"),
     [(signal.SIGINT, os.killpg, 130), (signal.SIGTERM, os.kill, 143)],  # a terminal's, and a scheduler's
