@@ -146,7 +146,8 @@ class Enlargement(nn.ModuleList):
 
 def fold_taps() -> Tensor:
     """[16, 9]: which taps of a 3×3 kernel add up to each tap of the 4×4 kernel that `fold` makes of it."""
-    side = torch.tensor([[0.0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])
+    # On the CPU even where `weights.load` wants shapes alone: arithmetic on the meta device imports torch's compiler.
+    side = torch.tensor([[0.0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], device="cpu")
     return torch.kron(side, side)
 
 

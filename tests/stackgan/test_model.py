@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from stackgan.model import STAGES, StackGAN, draw, ship
 from stackgan.networks import STAGE_SIZES, Discriminator, Generator, Stage1Generator, Stage2Generator
 from stackgan.text.char_cnn_rnn import CharCnnRnn, CharEncoder
 from stackgan.text.config import TextEncoderConfig
+from tests.conftest import PROJECT
 from tests.stackgan.recipes import network
 
 CAPTIONS = ["a small bird with a red head", "this bird has black wings", "a large bird"]
@@ -119,6 +122,18 @@ def test_it_is_what_the_stages_made(parts: dict[str, Path], model: StackGAN) -> 
     assert torch.equal(draw(first, embeddings, noise), model.draw(embeddings, noise, 1))
     second = load_stage2(parts["stage2"], first)
     assert torch.equal(draw(second, embeddings, noise), model.draw(embeddings, noise, 2))
+
+
+def test_loading_and_drawing_leave_torchs_compiler_alone(folder: Path) -> None:
+    """Importing it takes two seconds, for which nobody who asks for a picture should wait."""
+    script = f"""
+import sys
+from stackgan import StackGAN
+StackGAN.from_pretrained({str(folder)!r}, "cpu").generate({CAPTIONS[0]!r})
+print("torch._dynamo" in sys.modules)
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=PROJECT)
+    assert result.stdout.strip() == "False"
 
 
 def test_the_folder_alone_is_enough_wherever_it_lies(folder: Path, model: StackGAN, tmp_path: Path) -> None:
