@@ -28,6 +28,7 @@ from pipeline.bench_data import Sharding, measure_loader, measure_sharding
 from pipeline.bench_plain import PlainTrainer
 from pipeline.files import require_writable, write_json
 from pipeline.launch import fabric
+from pipeline.training import part
 from stackgan.config import NetworkConfig, TrainingConfig
 from stackgan.networks import STAGE_SIZES, Discriminator, Stage1Generator, Stage2Generator
 from stackgan.reader import Batch
@@ -76,7 +77,10 @@ def run(params: "Params", seconds: float, output: Path | None) -> None:
 
 
 def measure(params: "Params", seconds: float) -> Report:
-    machine = fabric(params.runtime)
+    # One process, whatever trains: several would each stop by a clock of their own, and wait for one another for ever.
+    runtime = params.runtime.model_copy(update={"devices": 1, "nodes": 1})
+    params = params.model_copy(update={"runtime": runtime})
+    machine = fabric(runtime)
     precision = _precision(machine)
     console.info("products of matrices")
     peak = {name: _peak(machine, kind, seconds) for name, kind in _PRECISIONS.items()}
@@ -151,8 +155,7 @@ def _seconds(function: Callable[[], object], machine: Fabric) -> float:
 
 
 def _trainer(kind: type[Trainer], stage: int, params: "Params", machine: Fabric) -> Trainer:
-    network = NetworkConfig(**{name: getattr(params, name) for name in NetworkConfig.model_fields})
-    training = TrainingConfig(**{name: getattr(params, name) for name in TrainingConfig.model_fields})
+    network, training = part(params, NetworkConfig), part(params, TrainingConfig)
     dimensions = params.text_encoder.dim
     stage1 = Stage1Generator(network, dimensions)
     generator = stage1 if stage == 1 else Stage2Generator(network, dimensions, stage1)

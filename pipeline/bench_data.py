@@ -1,7 +1,6 @@
 """What `bench` measures of the data's way: sharding beside its limit, and the loader. On pictures made on the fly."""
 
 import io
-import os
 import random
 import statistics
 import tarfile
@@ -17,6 +16,7 @@ from PIL import Image
 
 from pipeline import embeddings
 from pipeline.archives import open_tar
+from pipeline.cores import cores
 from pipeline.crops import Cutter, sources
 from pipeline.cub import image_member
 from pipeline.files import write_json
@@ -83,7 +83,7 @@ def measure_sharding(folder: Path, size: int, params: "Params") -> Sharding:
     write_json(folder / "index.json", {"splits": {"train": {"shards": index}}})
     # Medians: one shard that something else on the machine slowed would count for many.
     whole, bare = (statistics.median(column) for column in zip(*times, strict=True))
-    at_once = PER_SHARD * min(os.cpu_count() or 1, len(shards))
+    at_once = PER_SHARD * min(cores(), len(shards))
     return Sharding(at_once / whole, at_once / bare)
 
 

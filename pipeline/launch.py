@@ -17,6 +17,7 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch.nn.parallel import DistributedDataParallel
 
+from pipeline.cores import cores
 from pipeline.devices import computes_in_bfloat16, takes_cuda
 from stackgan.errors import UserError
 
@@ -59,7 +60,7 @@ def loading_processes(runtime: "RuntimeConfig", machine: Fabric) -> int:
     if runtime.workers != "auto":
         return runtime.workers
     devices, _ = _launched() or _wanted(runtime)
-    spare = (os.cpu_count() or 1) // devices - 1
+    spare = cores() // devices - 1
     return max(0, min(LOADERS, spare)) if machine.device.type == "cuda" else 0
 
 

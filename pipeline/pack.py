@@ -35,6 +35,7 @@ BOXES, TEST = "boxes.csv", "test.txt"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff")
 FEW_KINDS = 8  # below, too few to keep some from training altogether
 CROP = 1.5  # side of a crop over the longer side of its box
+_NO_NAMES = ("true", "false", "null", "nan", "inf")  # `dvc exp run -S preset=…` would not take them for names
 _BUDGET = "\ntext_encoder:"  # where the part of a preset begins that says nothing of its data
 _HEAD = """# {name}: your own pictures. `stackgan pack` writes anew all above text_encoder; the rest is yours.
 # Sizes and budget are the sample's, for minutes on a CPU; presets/cub.yaml has those for a GPU.
@@ -69,8 +70,10 @@ class Item:
 def run(folder: Path, name: str | None = None) -> None:
     """Pack `folder` as preset `name`, by default the folder's own name in small letters."""
     name = name or _plain(folder.resolve().name).lower()
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
-        raise UserError(f"{name!r} is no name for a preset: give one of small letters, digits, _ and - with --name")
+    if not re.fullmatch(r"[a-z][a-z0-9_-]*", name) or name in _NO_NAMES:
+        raise UserError(
+            f"{name!r} is no name for a preset: give one of small letters, digits, _ and -, a letter first, with --name"
+        )
     preset = PRESETS / f"{name}.yaml"
     budget = _budget(preset)
     items = read(folder)
@@ -122,9 +125,16 @@ def read(folder: Path) -> list[Item]:
         )
     names: dict[str, str] = {}
     for item in items:
+        if not _is_text(item.name):
+            raise UserError(f"{folder}: the name {item.name!r} is no UTF-8: rename it")
         if (other := names.setdefault(_packed_name(item, 0), item.name)) != item.name:
             raise UserError(f"{folder}: {other} and {item.name} would get the same name: rename one of them")
     return items
+
+
+def _is_text(name: str) -> bool:
+    """Whether a file's name is UTF-8; Python keeps other bytes as surrogates, which no archive takes."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _read_kind(kind: Path) -> Iterator[Item]:
@@ -155,11 +165,8 @@ def read_boxes(folder: Path, items: Sequence[Item]) -> dict[str, Box]:
     if not path.exists():
         return {}
     boxes: dict[str, Box] = {}
-    rows = csv.DictReader(io.StringIO(_text(path)))
-    if missing := {"name", "x", "y", "width", "height"} - set(rows.fieldnames or ()):
-        raise UserError(f"{path}: its first line must be name,x,y,width,height; {sorted(missing)[0]} is missing there")
-    for row in rows:
-        where = f"{path}, line {rows.line_num}"
+    for line, row in _rows(path):
+        where = f"{path}, line {line}"
         try:
             x, y, width, height = (float(row[column]) for column in ("x", "y", "width", "height"))
         except (ValueError, TypeError):
@@ -168,6 +175,20 @@ def read_boxes(folder: Path, items: Sequence[Item]) -> dict[str, Box]:
             raise UserError(f"{where}: there is no picture {name!r}; names look like {items[0].name}")
         boxes[name] = (x, y, width, height)
     return boxes
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """The rows of boxes.csv with the lines where they end."""
+    rows = csv.DictReader(io.StringIO(_text(path)))
+    try:
+        if missing := {"name", "x", "y", "width", "height"} - set(rows.fieldnames or ()):
+            raise UserError(
+                f"{path}: its first line must be name,x,y,width,height; {sorted(missing)[0]} is missing there"
+            )
+        for row in rows:
+            yield rows.line_num, row
+    except csv.Error as error:
+        raise UserError(f"{path}, line {rows.line_num}: {error}: look for a quote that is not closed") from error
 
 
 def unseen_kinds(folder: Path, kinds: Sequence[str]) -> set[str]:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pipeline.params import Params
 
 AGREE_EVERY = 10  # steps; how often processes tell each other whether one was asked to stop
-FORMAT = 7  # raise it when equal params and data make other weights
+FORMAT = 8  # raise it when equal params and data make other weights
 _DATA_PARAMS = ("seed", "transform", "captions_per_sample")
 _OF_STAGE2 = {"residual_blocks": 0, "stage1_skip": False}  # shapes that Stage I has not
 _NOT_OF_STAGE1 = {*_OF_STAGE2, "redraw_weight"}  # for which it need not train anew
@@ -87,14 +87,14 @@ class StageRun:
         self.stage: StageConfig = params.stage1 if number == 1 else params.stage2
         self.report = Paths(params.preset).stage_report(number)
         self.loader = stage_loader(shards, STAGE_SIZES[number], self.stage.batch_size, params, machine)
-        network = _part(params, NetworkConfig).model_copy(update=_OF_STAGE2 if number == 1 else {})
+        network = part(params, NetworkConfig).model_copy(update=_OF_STAGE2 if number == 1 else {})
         dimensions = next(iter(samples(shards, "train", size=STAGE_SIZES[number]))).embeddings.shape[1]
         self.card = StageCard(stage=number, embedding_dim=dimensions, network=network)
         self.trainer = Trainer(
             machine,
             build(network, dimensions),
             Discriminator(network, dimensions, STAGE_SIZES[number]),
-            _part(params, TrainingConfig),
+            part(params, TrainingConfig),
             params.seed,
         )
         captions = choose_captions(shards, STAGE_SIZES[number])
@@ -223,7 +223,7 @@ def _identity(number: int, params: "Params") -> dict[str, Any]:
     return {"format": FORMAT, **params.model_dump(include=names, mode="json")}
 
 
-def _part(params: "Params", kind: type[Part]) -> Part:
+def part(params: "Params", kind: type[Part]) -> Part:
     """The fields of `kind` out of all params."""
     return kind(**{name: getattr(params, name) for name in kind.model_fields})
 

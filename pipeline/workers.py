@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from multiprocessing.forkserver import ensure_running
 from typing import TypeVar
 
+from pipeline.cores import cores
 from stackgan.errors import UserError
 
 Job = TypeVar("Job")
@@ -23,7 +24,7 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 def expect(module: str) -> None:
     """Have the fork server import `module`, since its functions will be called in parallel, and do not wait: imports of
     the caller's own then take place at the same time."""
-    if (os.cpu_count() or 1) > 1:
+    if cores() > 1:
         _CONTEXT.set_forkserver_preload([module])
         with _starting():
             ensure_running()
@@ -32,12 +33,12 @@ def expect(module: str) -> None:
 def parallel(
     function: Callable[[Job], Result], jobs: Sequence[Job], *, processes: int | None = None
 ) -> Iterator[Result]:
-    """Yield `function(job)` for every job, in order; as many processes as cores where `processes` is None.
+    """Yield `function(job)` for every job, in order; a process for every core where `processes` is None.
 
     `function` and the jobs must be picklable. One process, or one job, is done right here. An error in a process is
     raised here; the jobs that have not begun are then dropped.
     """
-    processes = min(processes or os.cpu_count() or 1, len(jobs))
+    processes = min(processes or cores(), len(jobs))
     if processes <= 1:
         yield from map(function, jobs)
         return

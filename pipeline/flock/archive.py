@@ -4,7 +4,6 @@ Every byte follows from the numbers of species and pictures, the scenes and the 
 however many processes draw them.
 """
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -52,9 +51,8 @@ def entries(source: FlockSource) -> list[Entry]:
 
 
 def draw(source: FlockSource, flock: Sequence[Entry], processes: int | None = None) -> Iterator[FlockPicture]:
-    """The pictures in order, drawn by a pool of processes (by default one per processor at hand)."""
+    """The pictures in order, drawn by so many processes (by default one for every core)."""
     jobs = [flock[start : start + _CHUNK] for start in range(0, len(flock), _CHUNK)]
-    processes = processes or len(os.sched_getaffinity(0))
     yield from chain.from_iterable(parallel(Painter(source.seed, source.scenes).draw, jobs, processes=processes))
 
 

@@ -7,6 +7,7 @@ from lightning_fabric import Fabric
 
 from pipeline import bench, bench_data, params
 from pipeline.bench_plain import PlainTrainer
+from pipeline.params import RuntimeConfig
 from stackgan.networks import Discriminator, Stage1Generator
 from stackgan.training import Trainer
 from tests.conftest import PROJECT
@@ -53,6 +54,20 @@ def test_every_figure_is_measured_and_written(tmp_path: Path, monkeypatch: pytes
         assert report["loader"][stage] > 0
         assert report["sharding"][stage]["rate"] > 0
         assert report["sharding"][stage]["limit"] > 0
+
+
+def test_it_is_one_process_that_measures(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[RuntimeConfig] = []
+
+    def launch(runtime: RuntimeConfig) -> Fabric:
+        asked.append(runtime)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench, "fabric", launch)
+    monkeypatch.chdir(PROJECT)
+    with pytest.raises(KeyboardInterrupt):
+        bench.measure(params.load(overrides=["runtime.devices=4", "runtime.nodes=2"]), 0.0)
+    assert [(runtime.devices, runtime.nodes) for runtime in asked] == [(1, 1)]
 
 
 def _losses(kind: type[Trainer], recipe: dict[str, object], precision: str) -> torch.Tensor:

@@ -73,7 +73,7 @@ def test_a_gpu_gets_processes_that_load_and_a_cpu_gets_none(
     launched: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    monkeypatch.setattr("pipeline.launch.cores", lambda: cores)
     if launched:
         monkeypatch.setattr("pipeline.launch._launched", lambda: (devices, 1))
     wanted = 1 if launched else devices

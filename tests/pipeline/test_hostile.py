@@ -25,7 +25,7 @@ def quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One process, temporary files where they can be counted, and no trace of `main` in this process."""
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    monkeypatch.setattr("pipeline.workers.cores", lambda: 1)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
 

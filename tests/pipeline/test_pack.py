@@ -152,6 +152,17 @@ def test_kinds_for_test_can_be_named(folder: Path) -> None:
             lambda folder: (folder / "boxes.csv").write_bytes(b"name,x,y,width,height\ncaf\xe9,1"),
             "boxes.csv is no UTF-8",
         ),
+        (
+            lambda folder: (folder / "boxes.csv").write_text('name,x,y,width,height\n"' + "x" * 200_000),
+            "line .: field larger .*: look for a quote that is not closed",
+        ),
+        (
+            lambda folder: (
+                (folder / "lime" / "no 2.jpg").rename(folder / "lime" / "caf\udce9.jpg")
+                and (folder / "lime" / "no 2.txt").rename(folder / "lime" / "caf\udce9.txt")
+            ),
+            r"the name 'lime/caf\\udce9.jpg' is no UTF-8: rename it",
+        ),
         (lambda folder: (folder / "test.txt").write_text("kiwi\n"), "test.txt: there is no kind 'kiwi'"),
         (
             lambda folder: list(map(shutil.rmtree, (folder / kind for kind in COLOURS))),
@@ -194,6 +205,12 @@ def test_other_presets_are_never_written_over(folder: Path) -> None:
         pack.run(folder, "cub")
     with pytest.raises(UserError, match="'Früchte' is no name for a preset"):
         pack.run(folder, "Früchte")
+
+
+@pytest.mark.parametrize("name", ["2024", "1e3", "null", "true", "nan"])
+def test_a_name_that_an_experiment_would_read_as_something_else_is_refused(folder: Path, name: str) -> None:
+    with pytest.raises(UserError, match=f"'{name}' is no name for a preset"):
+        pack.run(folder, name)
 
 
 def test_an_archive_that_has_gone_or_changed_is_named(folder: Path) -> None:

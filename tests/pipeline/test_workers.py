@@ -50,6 +50,12 @@ def test_one_process_or_one_job_is_done_right_here() -> None:
     assert list(parallel(process_of, [])) == []
 
 
+def test_there_are_no_more_processes_than_cores_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {5})
+    assert set(parallel(process_of, range(3))) == {os.getpid()}
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 def test_an_error_comes_through(processes: int) -> None:
     with pytest.raises(UserError, match=r"^job two is broken$"):
