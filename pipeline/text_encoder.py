@@ -70,7 +70,7 @@ def run(params: "Params") -> None:
         if made.vectors:
             save_vectors(folder, made.vectors)
     metrics: dict[str, Any] = {"kind": params.text_encoder.kind, "dim": made.encoder.dim}
-    for name, split in (("train", job.train.first(len(job.test.pictures))), ("test", job.test)):
+    for name, split in (("train", job.train), ("test", job.test)):
         texts = made.encoder.encode(split.captions)
         images = made.embed_crops(split.crops) if made.embed_crops else None
         metrics[name] = measure(split, F.normalize(texts), images)

@@ -27,10 +27,6 @@ class Split:
     pictures: Sequence[Picture]
     crops: Tensor
 
-    def first(self, count: int) -> "Split":
-        """Its first pictures. What is easy to find among few is not among many: only equal numbers compare."""
-        return Split(self.pictures[:count], self.crops[:count])
-
     @property
     def species(self) -> list[int]:
         """The species' number of each picture."""
