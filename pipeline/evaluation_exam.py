@@ -10,7 +10,7 @@ from pipeline.evaluation_views import Artist, Panel, Views, read_split, request,
 from stackgan.errors import UserError
 from stackgan.networks import STAGE_SIZES
 
-DIVERSE_CAPTIONS = 32  # captions of each of which several pictures are compared with each other
+DIVERSE_CAPTIONS = 64  # captions of each of which several pictures are compared with each other
 
 
 class Exam:
