@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pipeline.params import Params
 
 AGREE_EVERY = 10  # steps; how often processes tell each other whether one was asked to stop
-FORMAT = 8  # raise it when equal params and data make other weights
+FORMAT = 7  # raise it when equal params and data make other weights
 _DATA_PARAMS = ("seed", "transform", "captions_per_sample")
 _OF_STAGE2 = {"residual_blocks": 0, "stage1_skip": False}  # shapes that Stage I has not
 _NOT_OF_STAGE1 = {*_OF_STAGE2, "redraw_weight"}  # for which it need not train anew

@@ -114,8 +114,8 @@ class Trainer:
         """All of a step but the average, whose pull changes from step to step. Image, embedding, species of `Batch`."""
         pairs = self._pairs(*batch)
         noise = torch.randn(len(pairs.image), self.bare_generator.noise_dim, device=self.fabric.device)
-        # A quarter of the batch, at least one: an original costs G as much as a picture of its own.
-        originals = (pairs.image[: (len(pairs.image) + 3) // 4],) if self._redraws else ()
+        # Half the batch, at least one: an original costs G as much as a picture of its own.
+        originals = (pairs.image[: (len(pairs.image) + 1) // 2],) if self._redraws else ()
         generated: GeneratorOutput = self.generator(pairs.embedding, noise, *originals)
 
         loss_d, real, fake = self._discriminator_phase(pairs, generated.image.detach())

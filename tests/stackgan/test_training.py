@@ -82,7 +82,7 @@ def test_stage2_pays_for_how_it_redraws_real_pictures() -> None:
     assert losses[100.0] - losses[0.0] == pytest.approx(100 * error, rel=1e-4)
 
 
-@pytest.mark.parametrize(("stage", "weight", "redrawn"), [(1, 100.0, None), (2, 0.0, None), (2, 100.0, 2)])
+@pytest.mark.parametrize(("stage", "weight", "redrawn"), [(1, 100.0, None), (2, 0.0, None), (2, 100.0, 3)])
 def test_only_stage2_redraws_and_only_where_it_counts(stage: int, weight: float, redrawn: int | None) -> None:
     trainer = _trainer(OURS | {"redraw_weight": weight}, stage=stage)
     drawn: list[GeneratorOutput] = []
