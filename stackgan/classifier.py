@@ -5,7 +5,7 @@ Basic blocks of He et al. (2016) with the average-pooled shortcut of He et al. (
 one feature's standard deviation over the real pictures that it learnt from.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -15,8 +15,6 @@ from torch.nn import functional as F
 FRAME = 64 / 76  # side of what a picture shows, over the side of the crop that it is cut from: 64 of 76, 256 of 304
 STAGE1_SIZE = 64
 SMOOTHING = 0.1  # of the labels that such a network learns from few pictures
-
-Progress = Callable[[Iterable[int]], Iterable[int]]
 
 
 class Answers(NamedTuple):

@@ -275,8 +275,9 @@ class SpectralNorm(nn.Module):
         self._v: Tensor
 
     def forward(self, weight: Tensor) -> Tensor:
-        # `mv` stays float32 in autocast. What a backward pass may still need is never one of the two kept vectors.
-        with torch.no_grad():
+        # In float32: on a GPU autocast would round the products, and sigma with them. What a backward pass may still
+        # need is never one of the two kept vectors.
+        with torch.no_grad(), torch.autocast(weight.device.type, enabled=False):
             rows, one = _rows(weight), weight[:1]
             u = self._u
             if self.training:

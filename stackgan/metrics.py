@@ -78,7 +78,7 @@ def manifold(real: Tensor, generated: Tensor, k: int = NEIGHBOURS) -> Manifold:
     density    real balls around a generated picture, on average, over k          [0, ∞), 1 expected of real pictures
     coverage   share of real pictures with a generated one inside their own ball  [0, 1]  (both: Naeem et al., 2020)
 
-    All depend on N and k: compare equal N and k only. Needs more than k pictures in each set.
+    All depend on N and k: compare equal N and k only. Of a set of N ≤ k pictures k is N - 1.
     """
     k = min(k, len(real) - 1, len(generated) - 1)
     real_radius = neighbour_distances(real, k=k)

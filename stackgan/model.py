@@ -88,8 +88,10 @@ class StackGAN:
     def interpolate(
         self, first: str, second: str, steps: int, seed: int = 0, stage: int = 2, truncation: float = 1.0
     ) -> list[Image.Image]:
-        """`steps` pictures from one caption to another, both included, all with the same noise: that of the first
-        picture that `generate` draws for the same seed and truncation."""
+        """`steps` pictures, two or more, from one caption to another, both included, all with the same noise: that of
+        the first picture that `generate` draws for the same seed and truncation."""
+        if steps < 2:
+            raise UserError(f"the way from one caption to another has two pictures at least, not {steps}")
         ends = self.encode([first, second])
         embeddings = torch.stack([torch.lerp(ends[0], ends[1], weight) for weight in torch.linspace(0, 1, steps)])
         noise = truncation * self.noise(1, seed)

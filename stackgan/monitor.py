@@ -58,7 +58,7 @@ def _verdict(discriminator: Discriminator, image: Tensor, embedding: Tensor) -> 
 
 def _spread(discriminator: Discriminator, image: Tensor) -> float:
     """Mean distance between D's features of any two of the pictures."""
-    return float(torch.pdist(discriminator.encode(image).float().flatten(1)).mean())
+    return float(torch.pdist(discriminator.features(image).float().flatten(1)).mean())
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -180,13 +180,18 @@ class Discriminator(nn.Module):
         self.contrast = ContrastiveHead(width, embedding_dim, config.c_dim) if config.contrast_weight else None
 
     def forward(self, image: Tensor, *embeddings: Tensor, captions: Tensor | None = None) -> DiscriminatorOutput:
-        features = self.encode(self.sharpen(image))
+        features = self.features(image)
         first = cast("nn.Sequential", self.conditional[0])
         joined = first[0](features, *map(self.caption, embeddings))
         conditional = tuple(self.conditional[1:](first[1:](each)) for each in joined)
         unconditional = self.unconditional(features) if self.unconditional else None
         contrast = self.contrast(features, captions) if self.contrast and captions is not None else None
         return DiscriminatorOutput(conditional, unconditional, contrast)
+
+    def features(self, image: Tensor) -> Tensor:
+        """What the heads see of pictures: [B, 3, S, S] in [-1, 1] → [B, 8·df_dim, 4, 4]."""
+        features: Tensor = self.encode(self.sharpen(image))
+        return features
 
 
 class ContrastiveHead(nn.Module):

@@ -256,11 +256,15 @@ class Trainer:
         self.bare_generator.load_state_dict(state["generator"])
         self.bare_discriminator.load_state_dict(state["discriminator"])
         self.ema.network.load_state_dict(state["ema"])
-        self.optimizer_g.load_state_dict(state["optimizer_g"])
-        self.optimizer_d.load_state_dict(state["optimizer_d"])
+        for name in ("optimizer_g", "optimizer_d"):
+            optimizer = getattr(self, name)
+            optimizer.load_state_dict(state[name])
+            for group in optimizer.param_groups:  # what was saved on a CPU may go on on a GPU, which records the step
+                group["capturable"] = self.fabric.device.type == "cuda"
         self._earlier.load_state_dict(state["earlier"])
-        self._sums.copy_(state["sums"])
-        self._counts.copy_(state["counts"])
+        if self.fabric.is_global_zero:  # what the first rank saved is its own: on every rank it would count for many
+            self._sums.copy_(state["sums"])
+            self._counts.copy_(state["counts"])
 
 
 def _means(totals: Tensor) -> dict[str, float | None]:

@@ -50,7 +50,7 @@ class Distillation(TextTraining):
 
     def loss(self, batch: Tensor, generator: torch.Generator) -> Tensor:
         captions = [self.captions[index] for index in batch.tolist()]
-        given = self.network.in_parts(*letters(captions, self.config.max_length), PART)
+        given = self.network.in_parts(*letters(captions, self.config.max_length, warn=False), PART)
         return F.mse_loss(given, self.vectors[batch].to(self.device))
 
 

@@ -42,6 +42,20 @@ def test_bce_is_overpowered_later_than_hinge() -> None:
     assert concerns(history, training(loss="bce")) == []
 
 
+def test_gauges_look_at_pictures_as_d_does() -> None:
+    torch.manual_seed(0)
+    generator = Stage1Generator(network(), 16).eval()
+    discriminator = Discriminator(network(sharpen=2.0), 16, 64)
+    real = (torch.rand(4, 3, 64, 64) * 2 - 1, torch.randn(4, 16))
+    probes = Probes(real, real, [real[0]], torch.randn(2, 16), torch.randn(4, network().noise_dim))
+    seen: list[torch.Tensor] = []
+    discriminator.encode.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    probes.measure(generator, discriminator)
+    sharpened = discriminator.sharpen(real[0])
+    assert torch.equal(seen[0], sharpened)
+    assert not torch.equal(sharpened, real[0])
+
+
 def test_diversity_is_nought_where_noise_changes_nothing_and_positive_elsewhere() -> None:
     torch.manual_seed(0)
     generator = Stage1Generator(network(), 16).eval()

@@ -125,6 +125,29 @@ def test_one_species_trains_without_mismatched_pairs() -> None:
     assert all(figures[name] is not None for name in STATISTICS if name != "d_mismatched")
 
 
+def test_saved_statistics_are_the_first_rank_s_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = _trainer(OURS)
+    _steps(trainer, 1)
+    first, second = _trainer(OURS), _trainer(OURS)
+    first.load_state_dict(trainer.state_dict())
+    monkeypatch.setattr(Fabric, "is_global_zero", property(lambda _: False))
+    second.load_state_dict(trainer.state_dict())
+    assert first.peek_statistics() == trainer.peek_statistics()
+    assert set(second.peek_statistics().values()) == {None}
+
+
+def test_a_training_goes_on_on_another_device_as_that_device_trains() -> None:
+    trainer = _trainer(OURS)
+    _steps(trainer, 1)
+    state = trainer.state_dict()
+    for name in ("optimizer_g", "optimizer_d"):  # as a GPU, which records the step, saves it
+        for group in state[name]["param_groups"]:
+            group["capturable"] = True
+    trainer.load_state_dict(state)
+    groups = [*trainer.optimizer_g.param_groups, *trainer.optimizer_d.param_groups]
+    assert not any(group["capturable"] for group in groups)
+
+
 def test_statistics_are_means_since_the_last_reading() -> None:
     trainer = _trainer(OURS)
     _steps(trainer, 1)
