@@ -209,6 +209,8 @@ def test_mistakes_are_user_errors(model: StackGAN, folder: Path, tmp_path: Path)
         model.generate(["a bird", 7])  # type: ignore[list-item]
     with pytest.raises(UserError, match="no stage 3"):
         model.generate(["a bird"], stage=3)
+    with pytest.raises(UserError, match="two pictures at least, not 1"):
+        model.interpolate("a bird", "a red bird", steps=1)
     with pytest.raises(UserError, match="dvc repro"):
         StackGAN.from_pretrained(tmp_path / "nowhere")
     shutil.copytree(folder, tmp_path / "sample" / "stackgan")
