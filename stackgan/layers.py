@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -277,7 +278,7 @@ class SpectralNorm(nn.Module):
     def forward(self, weight: Tensor) -> Tensor:
         # In float32: on a GPU autocast would round the products, and sigma with them. What a backward pass may still
         # need is never one of the two kept vectors.
-        with torch.no_grad(), torch.autocast(weight.device.type, enabled=False):
+        with torch.no_grad(), _no_autocast(weight.device.type):
             rows, one = _rows(weight), weight[:1]
             u = self._u
             if self.training:
@@ -291,6 +292,11 @@ class SpectralNorm(nn.Module):
                 self._v.copy_(_unrows(v, one).flatten())
         normal: Tensor = _Normalise.apply(weight, u / self.GAIN, v, sigma)
         return normal
+
+
+def _no_autocast(device: str) -> AbstractContextManager[object]:
+    # Where shapes alone are made there is none to leave, and torch refuses.
+    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
 
 
 class _Normalise(torch.autograd.Function):
