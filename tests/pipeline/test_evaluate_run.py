@@ -84,7 +84,7 @@ def test_it_measures_draws_and_ships(project: Path) -> None:
         assert {"fid", "kid", "fid_std", "diversity", "memorisation", "species_top1"} <= set(results[stage]["test"])
         assert set(results[stage]["test"]["colours"]) == {"head", "belly", "mean"}
         assert results[stage]["test"]["fid"] > results["real"][stage]["halves"]["fid"]
-    assert results["protocol"]["test_captions"] == 12 * loaded().evaluate.captions
+    assert results["protocol"]["test_captions"] == 12 * 2
     assert {path.name for path in PATHS.evaluate_report.iterdir()} == {
         "captions.png",
         "figures.json",
