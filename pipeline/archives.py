@@ -1,7 +1,7 @@
 """Archives as they came, read and never unpacked: no loose files, and nothing that a member's name could overwrite.
 
 Members are named without a leading `./`; of several with the same name the last counts. A name that leads out of the
-archive makes the whole archive suspect and is an error, and so does a size that no such archive grows to; links,
+archive makes the whole archive suspect and is an error, and so is a size that no such archive grows to; links,
 devices and sparse files are an error once something reads them.
 """
 
@@ -16,11 +16,11 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.files import read_slice, require, scratch
 from pipeline.unpacking import GZIP_ERRORS, TAR_ERRORS, ZIP_ERRORS, BombError, check_sizes, gunzip
-from stackgan.errors import UserError
+from stackgan.errors import UserError, make_anew
 
 _GZIP = b"\x1f\x8b"
 _DISTRUST = "do not trust this archive"
-AGAIN = "run `dvc repro --force download` to fetch it again"
+AGAIN = f"{make_anew('download')} to fetch it again"
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,13 @@ Preset = Annotated[
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", "-S", metavar="KEY=VALUE", help="Change a parameter for this run: -S stage1.epochs=3."),
+    typer.Option(
+        "--set",
+        "-S",
+        metavar="KEY=VALUE",
+        help="Change a parameter for this run: -S lr_g=0.0005. What stands in the preset may do without its file's "
+        "name, which DVC wants: -S stage1.epochs=3.",
+    ),
 ]
 
 STAGES = {
@@ -202,7 +208,7 @@ def demo(
     host: Annotated[str, typer.Option(help="Address to serve at; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to serve at.")] = 7860,
 ) -> None:
-    """Draw birds in the browser: a web page, served from this machine to itself alone. Needs the extra `demo`."""
+    """Draw birds in the browser: a web page, for this machine alone unless --host is given. Needs the extra `demo`."""
     from pipeline import demo
 
     demo.run(model, host, port)

@@ -23,7 +23,7 @@ from rich.text import Text
 from pipeline import durations, params
 from pipeline.files import sha256
 from pipeline.paths import Paths, project_root
-from stackgan.errors import UserError
+from stackgan.errors import UserError, make_anew
 
 if TYPE_CHECKING:
     from pipeline.params import Params, RuntimeConfig
@@ -196,7 +196,7 @@ def _model(folder: Path) -> Finding:
     try:
         StackGAN.from_pretrained(folder, "cpu")
     except UserError as error:
-        return Finding("model", str(error), "or run `dvc repro --force evaluate`")
+        return Finding("model", str(error), f"or {make_anew('evaluate')}")
     return Finding("model", f"{folder} draws")
 
 

@@ -19,7 +19,7 @@ from pipeline.files import require
 from pipeline.manifest import Picture
 from pipeline.paths import Paths
 from stackgan import text
-from stackgan.errors import UserError
+from stackgan.errors import UserError, make_anew
 from stackgan.text import TextEncoder
 from stackgan.text.official import load_vectors
 
@@ -59,7 +59,7 @@ def embed(captions: Sequence[str], encoder: TextEncoder) -> Vectors:
     for index, vector in enumerate(console.track(encoded, "embed captions", total=len(distinct))):
         vectors[index] = vector
     if not np.isfinite(vectors).all():
-        raise UserError("the text encoder gives no finite numbers: run `dvc repro --force text_encoder`")
+        raise UserError(f"the text encoder gives no finite numbers: {make_anew('text_encoder')}")
     return vectors[[place[caption] for caption in captions]]
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.files import atomic_folder, read_json, read_slice, require, write_json
 from pipeline.manifest import Picture
-from stackgan.errors import UserError
+from stackgan.errors import UserError, make_anew
 
 Vectors = NDArray[np.float16]
 
@@ -57,10 +57,10 @@ def read(folder: Path, pictures: Sequence[Picture]) -> Embeddings:
     try:
         vectors = np.load(file, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise UserError(f"{file} is damaged ({error}): run `dvc repro --force embed`") from error
+        raise UserError(f"{file} is damaged ({error}): {make_anew('embed')}") from error
     counts = [len(picture.captions) for picture in pictures]
     if not isinstance(index, dict) or index.keys() != {"captions", "dim", "kind"}:
-        raise UserError(f"{folder / 'index.json'} is no index of embeddings: run `dvc repro --force embed`")
+        raise UserError(f"{folder / 'index.json'} is no index of embeddings: {make_anew('embed')}")
     dim = index["dim"]
     if index["captions"] != counts or vectors.shape != (sum(counts), dim) or vectors.dtype != np.float16:
         raise UserError(f"{folder} does not belong to this manifest: run `dvc repro embed`")

@@ -20,7 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from pipeline import console
-from stackgan.errors import UserError
+from stackgan.errors import UserError, make_anew
 
 _SUFFIX = ".stackgan.tmp"
 _ADVICE = {
@@ -154,7 +154,7 @@ def read_json(path: Path, *, made_by: str) -> Any:
     try:
         return json.loads(require(path, made_by=made_by).read_text())
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not valid JSON ({error}): run `dvc repro --force {made_by}`") from error
+        raise UserError(f"{path} is not valid JSON ({error}): {make_anew(made_by)}") from error
 
 
 def require(path: Path, *, made_by: str) -> Path:

@@ -59,8 +59,9 @@ def loading_processes(runtime: "RuntimeConfig", machine: Fabric) -> int:
     since pictures stay decoded in memory, but it must not wait for them."""
     if runtime.workers != "auto":
         return runtime.workers
-    devices, _ = _launched() or _wanted(runtime)
-    spare = cores() // devices - 1
+    # srun binds each task to cores of its own; the processes of any other launcher share all that the node has.
+    sharing = 1 if _by_srun() else (_launched() or _wanted(runtime))[0]
+    spare = cores() // sharing - 1
     return max(0, min(LOADERS, spare)) if machine.device.type == "cuda" else 0
 
 
@@ -82,11 +83,16 @@ def _launched() -> tuple[int, int] | None:
     if TorchElasticEnvironment.detect():
         devices = int(environment["LOCAL_WORLD_SIZE"])
         return devices, int(environment["WORLD_SIZE"]) // devices
-    if SLURMEnvironment.detect() and int(environment["SLURM_NTASKS"]) > 1:
+    if _by_srun():
         if "SLURM_NTASKS_PER_NODE" not in environment:
             raise UserError("srun must be told --ntasks-per-node, the number of devices of a node, instead of --ntasks")
         return int(environment["SLURM_NTASKS_PER_NODE"]), int(environment.get("SLURM_NNODES", 1))
     return None
+
+
+def _by_srun() -> bool:
+    """Whether srun started more than one process, and these are no torchruns."""
+    return not TorchElasticEnvironment.detect() and SLURMEnvironment.detect() and int(os.environ["SLURM_NTASKS"]) > 1
 
 
 def _wanted(runtime: "RuntimeConfig") -> tuple[int, int]:

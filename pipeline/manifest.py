@@ -10,7 +10,7 @@ from typing import ClassVar
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from pipeline.files import atomic_write, require
-from stackgan.errors import UserError
+from stackgan.errors import UserError, make_anew
 
 Box = tuple[float, float, float, float]
 
@@ -57,7 +57,7 @@ def _parse(text: bytes, where: str) -> Picture:
     except ValidationError as error:
         first = error.errors()[0]
         reason = ": ".join([*map(str, first["loc"][:1]), first["msg"][0].lower() + first["msg"][1:]])
-        raise UserError(f"{where} is not a manifest line ({reason}): run `dvc repro --force prepare`") from None
+        raise UserError(f"{where} is not a manifest line ({reason}): {make_anew('prepare')}") from None
 
 
 @cache

@@ -5,7 +5,7 @@ Writes  data/<preset>/manifest.jsonl, reports/<preset>/dataset.json (a DVC metri
 Params  species, split, seed, source
 
 Pictures that cannot be read, that have no caption or whose box lies outside the frame are left out and recorded in the
-report; more than one in a hundred of them is an error. Boxes that leave the frame are clipped to it.
+report; more than one, and than one in a hundred, is an error. Boxes that leave the frame are clipped to it.
 """
 
 import re

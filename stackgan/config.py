@@ -34,7 +34,7 @@ class NetworkConfig(Strict):
     df_cap: int = Field(ge=1, le=64, description="a discriminator layer has at most df_cap x df_dim channels")
     unconditional_weight: float = Field(ge=0, le=10, description="weight of D's caption-free head; 0 leaves it out")
     contrast_weight: float = Field(
-        ge=0, le=10, description="weight for G of D's head that tells the captions of a batch apart; 0 leaves it out"
+        ge=0, le=10, description="weight for G of D's head that tells captions apart; 0 leaves it out"
     )
 
     @property

@@ -82,7 +82,8 @@ def _download(url: str, sha256: str | None = None) -> bytes:
             files, path = url_to_fs(url)
             content: bytes = files.cat_file(path)
         except FileNotFoundError:
-            raise UserError(f"{url} is missing: name the URL of the folder that holds 64/ and 256/") from None
+            advice = "copy the shards anew" if sha256 else "name the URL of the folder that holds 64/ and 256/"
+            raise UserError(f"{url} is missing: {advice}") from None
         except (ImportError, ValueError) as error:
             raise UserError(f"{url} cannot be read ({error}): install the extra s3 or gs for these") from error
         except Exception as error:  # every protocol has errors of its own

@@ -1,6 +1,6 @@
 """The finished model: sentences in, pictures out. One folder holds all that it needs, on any machine.
 
-config.json             the networks' shapes, Stage by Stage
+config.json             the networks' shapes, stage by stage
 stage1.safetensors      weights of the generators (averaged over training)
 stage2.safetensors
 text_encoder/           see `stackgan.text`

@@ -12,7 +12,7 @@ ZOOM = 0.3  # natural logarithm of how much closer a view may be than the frame 
 TURN = 0.17  # radians
 COARSE = 0.35  # least share of the pixels' number along a side that a roughened view keeps
 NOISE = 0.15  # largest standard deviation of a roughened view's noise
-HIDDEN = 0.25  # side of the grey square that hides a part of every other picture, over the picture's
+HIDDEN = 0.25  # side of the grey square that hides a part of half of the pictures, over the picture's
 
 
 @dataclass(frozen=True)

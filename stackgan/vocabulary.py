@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from stackgan.errors import UserError
+from stackgan.errors import UserError, make_anew
 from stackgan.text.alphabet import normalise
 
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
@@ -38,7 +38,7 @@ class Vocabulary:
         except FileNotFoundError:
             raise UserError(f"{path} is missing: run `dvc repro evaluate` to ship the model anew") from None
         except UnicodeDecodeError:
-            raise UserError(f"{path} is no list of words: run `dvc repro --force evaluate`") from None
+            raise UserError(f"{path} is no list of words: {make_anew('evaluate')}") from None
 
     def save(self, path: Path) -> None:
         path.write_text("".join(f"{word}\n" for word in sorted(self.words)), encoding="utf-8")

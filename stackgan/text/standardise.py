@@ -43,7 +43,7 @@ def standardisation(groups: Sequence[Tensor]) -> Standardisation:
     """
     embeddings = torch.cat([*groups])
     if not embeddings.isfinite().all():
-        raise UserError("the text encoder gives no finite numbers: run `dvc repro --force text_encoder`")
+        raise UserError("the text encoder gives no finite numbers: lower text_encoder.lr or take another model")
     mean = embeddings.mean(0)
     means = torch.cat([group.mean(0).expand_as(group) for group in groups])
     within, between = _second_moment(embeddings - means), _second_moment(means - mean)

@@ -82,6 +82,15 @@ def test_a_gpu_gets_processes_that_load_and_a_cpu_gets_none(
     assert loading_processes(runtime, machine) == expected
 
 
+def test_a_task_of_srun_shares_its_cores_with_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.launch.cores", lambda: 8)
+    job = {"SLURM_NTASKS": "8", "SLURM_NTASKS_PER_NODE": "4", "SLURM_NNODES": "2"}
+    for name, value in job.items():
+        monkeypatch.setenv(name, value)
+    machine = cast("Fabric", SimpleNamespace(device=torch.device("cuda")))
+    assert loading_processes(params.load().runtime, machine) == 4
+
+
 @pytest.mark.parametrize("where", [fabric, single_device])
 def test_a_gpu_that_is_not_there_is_named(
     where: Callable[[RuntimeConfig], object], monkeypatch: pytest.MonkeyPatch

@@ -141,7 +141,7 @@ def test_missing_and_broken_inputs_name_the_stage_to_run(tmp_path: Path) -> None
     with pytest.raises(UserError, match="run `dvc repro prepare` first"):
         files.read_json(tmp_path / "a.json", made_by="prepare")
     (tmp_path / "a.json").write_text("{")
-    with pytest.raises(UserError, match=r"not valid JSON.*dvc repro --force prepare"):
+    with pytest.raises(UserError, match=r"not valid JSON.*dvc repro --force --single-item prepare"):
         files.read_json(tmp_path / "a.json", made_by="prepare")
 
 
