@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pipeline.pictures import save_png, sheet
 from stackgan.monitor import Probes
-from stackgan.networks import Generator
+from stackgan.networks import Generator, draw
 from stackgan.reader import Sample, samples
 from stackgan.training import to_unit
 
@@ -45,11 +45,11 @@ class Album:
 
     def snapshot(self, epoch: int, generator: Generator) -> None:
         """Keep the first noise's pictures, uint8 [captions, H, W, 3], as those after `epoch` epochs."""
-        self.frames[epoch] = torch.cat([draw(generator, row, self.noise[:1]) for row in self.embeddings])
+        self.frames[epoch] = torch.cat([_draw(generator, row, self.noise[:1]) for row in self.embeddings])
 
     def write(self, folder: Path, stage: int, generator: Generator) -> None:
         titles = [caption.title for caption in self.captions]
-        rows = [list(draw(generator, row, self.noise).numpy()) for row in self.embeddings]
+        rows = [list(_draw(generator, row, self.noise).numpy()) for row in self.embeddings]
         epoch = max(self.frames)
         grid = sheet(rows, row_titles=titles, title=f"Stage {'I' * stage} after {_epochs(epoch)}", tile=TILE)
         save_png(grid, folder / "grid.png")
@@ -101,11 +101,9 @@ def choose_probes(shards: Path, size: int, captions: Sequence[Caption], noise: T
     )
 
 
-@torch.no_grad()
-def draw(generator: Generator, embedding: Tensor, noise: Tensor) -> Tensor:
+def _draw(generator: Generator, embedding: Tensor, noise: Tensor) -> Tensor:
     """embedding [T], noise [N, noise_dim] → uint8 [N, H, W, 3] on the CPU."""
-    image: Tensor = generator(embedding.expand(len(noise), -1), noise).image
-    return ((image + 1.0) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu()
+    return draw(generator, embedding.expand(len(noise), -1), noise).permute(0, 2, 3, 1).contiguous()
 
 
 def _real(chosen: Sequence[Sample], device: torch.device) -> tuple[Tensor, Tensor]:

@@ -104,7 +104,7 @@ def shard(
     loaded = params.load(preset, overrides or ())
     with durations.recorded("shard", loaded.preset):
         stage = _imported("shard")
-        for each in [size] if size else stage.SIZES:
+        for each in [size] if size is not None else stage.SIZES:
             stage.run(loaded, each)
 
 

@@ -14,6 +14,7 @@ from stackgan.monitor import Figures
 _SHOWN = {
     "loss_d": "D {:.2f}",
     "loss_g": "G {:.2f}",
+    "redraw_l1": "L1 {:.3f}",
     "d_real": "D(real) {:.2f}",
     "d_generated": "D(fake) {:.2f}",
     "d_mismatched": "D(mismatched) {:.2f}",

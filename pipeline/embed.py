@@ -21,7 +21,7 @@ from pipeline.paths import Paths
 from stackgan import text
 from stackgan.errors import UserError, make_anew
 from stackgan.text import TextEncoder
-from stackgan.text.official import load_vectors
+from stackgan.text.official_vectors import load_vectors
 
 if TYPE_CHECKING:
     from pipeline.params import Params

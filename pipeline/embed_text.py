@@ -41,7 +41,7 @@ def run(params: "Params", texts: Sequence[str], nearest: int = 5) -> None:
 
 def _cosines(queries: Tensor, vectors: np.ndarray) -> Tensor:
     """Queries [N, dim] with all vectors float16 [captions, dim], a part at a time: [N, captions]."""
-    parts = [torch.from_numpy(vectors[start : start + _CHUNK].copy()) for start in range(0, len(vectors), _CHUNK)]
+    parts = (torch.from_numpy(vectors[start : start + _CHUNK].copy()) for start in range(0, len(vectors), _CHUNK))
     return torch.cat([F.normalize(queries) @ F.normalize(part.float()).T for part in parts], dim=1)
 
 

@@ -35,8 +35,8 @@ from stackgan import inception, judge, probe
 from stackgan.checkpoint import load_card
 from stackgan.layers import initialise
 from stackgan.metrics import NEIGHBOURS
-from stackgan.model import STAGES, StackGAN, draw, ship
-from stackgan.networks import STAGE_SIZES, Generator, Stage1Generator, Stage2Generator
+from stackgan.model import STAGES, StackGAN, ship
+from stackgan.networks import STAGE_SIZES, Generator, Stage1Generator, Stage2Generator, draw
 
 if TYPE_CHECKING:
     from pipeline.params import Params
@@ -68,7 +68,7 @@ def run(params: "Params") -> None:
         with atomic_folder(paths.evaluate_report) as report:
             write_json(report / "figures.json", results)
             Sheets(report, model, exams[2], shards[2]).write()
-        (folder / "README.md").write_text(model_card(params.preset, model, exams[1], results))
+        (folder / "README.md").write_text(model_card(params.preset, model, exams[1], results), encoding="utf-8")
     write_json(paths.evaluate_metrics, summary(results))
     for line in lines(results):
         console.info(line)

@@ -1,6 +1,7 @@
 """Where the Inception weights of `evaluate.features: inception` come from: a path, or a URL that is fetched once."""
 
 import shutil
+from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlparse
 from urllib.request import urlopen
@@ -40,6 +41,6 @@ def _fetched(url: str) -> Path:
                 expected = response.headers.get("Content-Length")
                 if expected and temporary.stat().st_size != int(expected):
                     raise OSError(f"it ended before {expected} bytes had come")
-        except OSError as error:
+        except (OSError, HTTPException) as error:
             raise UserError(f"evaluate.inception_weights: {url} cannot be fetched ({error})") from error
     return path

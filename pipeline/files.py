@@ -31,7 +31,7 @@ _ADVICE = {
 
 
 def atomic_write(path: Path, content: bytes | memoryview | str) -> None:
-    """Write `content` (text as UTF-8) to `path`, making its folder; a crash leaves the old file or none."""
+    """Write `content` (text as UTF-8) to `path`, making its folder; a kill leaves the old file or the new one."""
     with atomic_file(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
@@ -152,7 +152,7 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path, *, made_by: str) -> Any:
     """Read a JSON file that stage `made_by` writes; a missing or broken one is a `UserError` that names the stage."""
     try:
-        return json.loads(require(path, made_by=made_by).read_text())
+        return json.loads(require(path, made_by=made_by).read_bytes())
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not valid JSON ({error}): {make_anew(made_by)}") from error
 

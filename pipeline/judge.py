@@ -127,7 +127,10 @@ def train_probe(trainer: Trainer, pictures: list[Picture], images: Tensor, parts
     trainer.fit("probe", reader, images[~held_out], learnt, PROBE_VIEWS, share=PROBE_SHARE)
     logits = ask(reader, centre(images[held_out])).logits
     accuracies = {part: accuracy(logits[part], target[held_out]) for part, target in targets.items()}
-    return Probe(reader, ProbeCard(trainer.config.size, trainer.config.width, parts, colours, accuracies))
+    card = ProbeCard(
+        size=trainer.config.size, width=trainer.config.width, parts=parts, colours=colours, accuracy=accuracies
+    )
+    return Probe(reader, card)
 
 
 def shrink(images: Tensor) -> Tensor:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
@@ -45,7 +44,9 @@ def fabric(runtime: "RuntimeConfig") -> Fabric:
         accelerator="cuda" if cuda else "cpu",
         devices=devices,
         num_nodes=nodes,
-        strategy=_ddp(None if launched else LightningEnvironment()) if devices * nodes > 1 else "auto",
+        strategy=_ddp() if devices * nodes > 1 else "auto",
+        # Left to itself, Fabric takes any process of a SLURM job for one of srun's tasks.
+        plugins=None if launched else LightningEnvironment(),
         precision="bf16-mixed" if bfloat16 else "32-true",
     )
     result.launch()
@@ -65,7 +66,7 @@ def loading_processes(runtime: "RuntimeConfig", machine: Fabric) -> int:
     return max(0, min(LOADERS, spare)) if machine.device.type == "cuda" else 0
 
 
-def _ddp(environment: ClusterEnvironment | None) -> DDPStrategy:
+def _ddp() -> DDPStrategy:
     # D runs twice before one backward pass, which a broadcast of its buffers in between would spoil. torch is about to
     # rename the option.
     names = inspect.signature(DistributedDataParallel.__init__).parameters
@@ -74,7 +75,7 @@ def _ddp(environment: ClusterEnvironment | None) -> DDPStrategy:
     }
     # Fabric's all_gather still calls what torch is renaming: nothing that whoever trains could mend.
     warnings.filterwarnings("ignore", r"torch\.distributed\.nn\.functional\.all_gather is deprecated")
-    return DDPStrategy(cluster_environment=environment, **options)
+    return DDPStrategy(**options)
 
 
 def _launched() -> tuple[int, int] | None:
@@ -91,8 +92,10 @@ def _launched() -> tuple[int, int] | None:
 
 
 def _by_srun() -> bool:
-    """Whether srun started more than one process, and these are no torchruns."""
-    return not TorchElasticEnvironment.detect() and SLURMEnvironment.detect() and int(os.environ["SLURM_NTASKS"]) > 1
+    """Whether this is one of several processes that srun started, and no torchrun. The variables of a job's tasks are
+    there in its batch script too, but for that of the step."""
+    started = SLURMEnvironment.detect() and "SLURM_STEP_ID" in os.environ
+    return started and int(os.environ["SLURM_NTASKS"]) > 1 and not TorchElasticEnvironment.detect()
 
 
 def _wanted(runtime: "RuntimeConfig") -> tuple[int, int]:

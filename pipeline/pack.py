@@ -102,7 +102,7 @@ def _budget(preset: Path) -> str:
     template = preset if preset.exists() else PRESETS / "sample.yaml"
     if not template.exists():
         raise UserError(f"{template} is missing: run this in the project's root folder")
-    text = template.read_text()
+    text = template.read_text(encoding="utf-8")
     head, begin, budget = text.partition(_BUDGET)
     if not begin or (preset.exists() and "`stackgan pack`" not in head):
         raise UserError(f"{preset} is there and was not made by pack: choose another --name, or remove it")

@@ -31,7 +31,8 @@ from stackgan.errors import UserError
 from stackgan.text import TextEncoder
 from stackgan.text.char_cnn_rnn import CharEncoder
 from stackgan.text.joint import JointTraining, embed_pictures
-from stackgan.text.official import Distillation, save_vectors, standardise
+from stackgan.text.official import Distillation, standardise
+from stackgan.text.official_vectors import save_vectors
 from stackgan.text.sentence import SentenceEncoder
 
 if TYPE_CHECKING:

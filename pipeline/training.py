@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
@@ -34,13 +35,14 @@ if TYPE_CHECKING:
     from pipeline.params import Params
 
 AGREE_EVERY = 10  # steps; how often processes tell each other whether one was asked to stop
-FORMAT = 7  # raise it when equal params and data make other weights
+FORMAT = 8  # raise it when equal params and data make other weights, or checkpoints hold something else
 _DATA_PARAMS = ("seed", "transform", "captions_per_sample")
 _OF_STAGE2 = {"residual_blocks": 0, "stage1_skip": False}  # shapes that Stage I has not
 _NOT_OF_STAGE1 = {*_OF_STAGE2, "redraw_weight"}  # for which it need not train anew
 _PANELS = {
     "Losses": ("loss_d", "loss_g"),
     "What D takes for real": ("d_real", "d_heldout", "d_mismatched", "d_generated"),
+    "L1 of redrawn real pictures": ("redraw_l1",),
     "Conditioning": ("kl", "sigma"),
     "Variety of one caption's pictures": ("diversity",),
 }
@@ -182,11 +184,13 @@ class StageRun:
         atomic_write(self.report / "history.csv", table.getvalue())
         epochs = [float(row["epoch"] or 0) for row in history]
         panels = {title: {name: _column(history, name) for name in names} for title, names in _PANELS.items()}
-        curves(self.report / "curves.png", epochs, panels, f"Stage {'I' * self.number}")
+        measured = {title: lines for title, lines in panels.items() if not np.isnan([*lines.values()]).all()}
+        curves(self.report / "curves.png", epochs, measured, f"Stage {'I' * self.number}")
         self.album.write(self.report, self.number, self.trainer.ema.network)
 
     def final_figures(self) -> Figures:
-        return {name: self.progress.history[-1][name] for name in _FINAL}
+        last = self.progress.history[-1]
+        return {name: last[name] for name in _FINAL if last[name] is not None}
 
     def say(self, message: str) -> None:
         if self.machine.is_global_zero:

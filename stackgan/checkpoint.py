@@ -9,8 +9,6 @@ import json
 from pathlib import Path
 
 from pydantic import Field, ValidationError
-from safetensors.torch import save
-from torch import nn
 
 from stackgan import weights
 from stackgan.config import NetworkConfig
@@ -33,23 +31,24 @@ class StageCard(Strict):
 def save_stage(folder: Path, card: StageCard, generator: Generator, discriminator: Discriminator) -> None:
     """Write a model folder's three files into `folder`, which must exist. Equal weights make equal bytes."""
     (folder / CONFIG).write_text(card.model_dump_json(indent=2) + "\n")
-    (folder / GENERATOR).write_bytes(_pack(generator))
-    (folder / DISCRIMINATOR).write_bytes(_pack(discriminator))
+    weights.save(generator, folder / GENERATOR, given=_STAGE1_PREFIX)
+    weights.save(discriminator, folder / DISCRIMINATOR)
 
 
 def load_stage1(folder: Path) -> Stage1Generator:
     """The Stage-I generator of a model folder: on the CPU, in eval mode, without gradients."""
-    card = load_card(folder, stage=1)
-    return weights.load(lambda: Stage1Generator(card.network, card.embedding_dim), folder / GENERATOR, CONFIG)
+    return read_stage1(folder / GENERATOR, load_card(folder, stage=1))
 
 
-def load_stage2(folder: Path, stage1: Stage1Generator) -> Stage2Generator:
-    """The Stage-II generator of a model folder around `stage1`: on the CPU, in eval mode, without gradients."""
-    card = load_card(folder, stage=2)
+def read_stage1(path: Path, card: StageCard) -> Stage1Generator:
+    """The Stage-I generator of a weights file: on the CPU, in eval mode, without gradients."""
+    return weights.load(lambda: Stage1Generator(card.network, card.embedding_dim), path, CONFIG)
+
+
+def read_stage2(path: Path, card: StageCard, stage1: Stage1Generator) -> Stage2Generator:
+    """The Stage-II generator of a weights file around `stage1`: on the CPU, in eval mode, without gradients."""
     inner = {_STAGE1_PREFIX + name: tensor for name, tensor in stage1.state_dict().items()}
-    return weights.load(
-        lambda: Stage2Generator(card.network, card.embedding_dim, stage1), folder / GENERATOR, CONFIG, inner
-    )
+    return weights.load(lambda: Stage2Generator(card.network, card.embedding_dim, stage1), path, CONFIG, inner)
 
 
 def load_discriminator(folder: Path) -> Discriminator:
@@ -71,12 +70,3 @@ def load_card(folder: Path, stage: int | None = None) -> StageCard:
     if stage is not None and card.stage != stage:
         raise UserError(f"{path} describes Stage {card.stage} where Stage {stage} is wanted: give the other folder")
     return card
-
-
-def _pack(network: nn.Module) -> bytes:
-    tensors = {
-        name: tensor.detach().cpu().contiguous()
-        for name, tensor in network.state_dict().items()
-        if not name.startswith(_STAGE1_PREFIX)
-    }
-    return save(tensors)

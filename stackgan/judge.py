@@ -9,19 +9,16 @@ References: FID with a network trained on the domain itself, as Zhang et al. (20
 """
 
 import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
-from stackgan import weights
 from stackgan.classifier import Classifier, ask
-from stackgan.errors import UserError
+from stackgan.strict import Strict
+from stackgan.weights import load_with_card, save_with_card
 
 SPECIES = "species"
 FAIR, GOOD = 0.5, 0.8  # share of unseen real pictures recognised, from which a judge is called so
@@ -34,8 +31,7 @@ class Opinion(NamedTuple):
     logits: Tensor
 
 
-@dataclass(frozen=True)
-class JudgeCard:
+class JudgeCard(Strict):
     """What a judge is, beside its weights: `accuracy` was measured on the pictures named in `held_out`."""
 
     size: int
@@ -73,23 +69,14 @@ class Judge:
 
     def save(self, folder: Path) -> None:
         """Write config.json and judge.safetensors into `folder`, which exists."""
-        (folder / "config.json").write_text(json.dumps(asdict(self.card), indent=1) + "\n")
-        weights = {name: value.contiguous() for name, value in self.classifier.state_dict().items()}
-        (folder / "judge.safetensors").write_bytes(save(weights))
+        save_with_card(self.classifier, self.card, folder, "judge")
 
 
 def load(folder: Path, device: torch.device | str = "cpu") -> Judge:
     """Read what `Judge.save` wrote. A missing or broken folder is a `UserError`."""
-    try:
-        values = json.loads((folder / "config.json").read_text())
-        card = JudgeCard(**values | {name: tuple(values[name]) for name in ("species_ids", "held_out")})
-        species = {SPECIES: len(card.species_ids)}
-        classifier = weights.load(
-            lambda: Classifier(card.size, card.width, species), folder / "judge.safetensors", "config.json"
-        )
-    except (UserError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{folder} holds no readable judge ({reason}): run `dvc repro judge`") from error
+    classifier, card = load_with_card(
+        folder, "judge", JudgeCard, lambda card: Classifier(card.size, card.width, {SPECIES: len(card.species_ids)})
+    )
     return Judge(classifier.to(device), card)
 
 

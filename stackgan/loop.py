@@ -2,20 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from stackgan.config import StageConfig
 from stackgan.monitor import Figures
-from stackgan.reader import Batch
+from stackgan.reader import Loader
 from stackgan.training import Trainer
-
-
-class Loader(Protocol):
-    """Batches of one rank, the same ones for the same epoch whenever they are asked for."""
-
-    def set_epoch(self, epoch: int, start: int = 0) -> None: ...
-    def __iter__(self) -> Iterator[Batch]: ...
-    def __len__(self) -> int: ...
 
 
 @dataclass

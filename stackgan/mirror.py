@@ -5,7 +5,6 @@ index.json, so that shards made anew never mix with older ones, and every shard 
 gives it. Any number of processes may share a mirror.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -16,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+from filelock import FileLock
 
 from stackgan.errors import UserError
 
@@ -64,11 +65,13 @@ class Origin:
 
     def _fetch(self, path: Path, sha256: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)  # a shard's name may begin with a folder
-        with _alone(path):
+        cache = self.folder.parent
+        with _alone(path.with_name(f".{path.name}.lock")):
             if not path.exists():
                 content = _download(f"{self.url}/{path.relative_to(self.folder)}", sha256)
-                _make_room(self.folder.parent, self.room - len(content))
-                _write(path, content)
+                with _alone(cache / ".room.lock"):  # one after the other, or together they take more than the room
+                    _make_room(cache, self.room - len(content))
+                    _write(path, content)
 
 
 def _download(url: str, sha256: str | None = None) -> bytes:
@@ -96,12 +99,15 @@ def _download(url: str, sha256: str | None = None) -> bytes:
 
 
 def _make_room(cache: Path, room: int) -> None:
-    """Delete the shards read longest ago until all of them take `room` bytes at most."""
+    """Delete the shards read longest ago until all of them take `room` bytes at most, and what killed processes left.
+    Whoever calls holds the lock under which alone shards are written."""
+    for path in cache.rglob(".*.tar.*.tmp"):
+        path.unlink(missing_ok=True)
     kept = []
     for path in cache.rglob("*.tar"):
         try:
             kept.append((path.stat(), path))
-        except FileNotFoundError:  # another process makes room too
+        except FileNotFoundError:  # removed by hand
             continue
     kept.sort(key=lambda each: each[0].st_mtime_ns)
     excess = sum(status.st_size for status, _ in kept) - room
@@ -113,15 +119,13 @@ def _make_room(cache: Path, room: int) -> None:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Within the block no other process of this machine fetches the same file."""
-    lock = path.with_name(f".{path.name}.lock")
-    with lock.open("wb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+def _alone(lock: Path) -> Iterator[None]:
+    """Within the block no other process of this machine holds the lock file."""
+    with FileLock(lock):
         try:
             yield
         finally:
-            lock.unlink(missing_ok=True)
+            lock.unlink(missing_ok=True)  # whoever waits for it notices and makes a new one
 
 
 def _write(path: Path, content: bytes) -> None:

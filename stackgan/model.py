@@ -18,15 +18,15 @@ from PIL import Image
 from pydantic import ValidationError
 from torch import Tensor
 
-from stackgan import text, weights
-from stackgan.checkpoint import GENERATOR, StageCard, load_card
+from stackgan import text
+from stackgan.checkpoint import GENERATOR, StageCard, load_card, read_stage1, read_stage2
 from stackgan.errors import UserError
-from stackgan.networks import Generator, Stage1Generator, Stage2Generator
+from stackgan.networks import Generator, Stage1Generator, Stage2Generator, draw
+from stackgan.text.official_vectors import VECTORS
 from stackgan.vocabulary import Vocabulary
 
 CONFIG, TEXT_ENCODER, WEIGHTS, WORDS = "config.json", "text_encoder", "stage{}.safetensors", "words.txt"
 STAGES = (1, 2)
-BATCH_SIZE = 16
 
 
 class StackGAN:
@@ -51,17 +51,8 @@ class StackGAN:
         """
         folder, device = Path(folder), torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         cards = _read_cards(folder / CONFIG)
-        first, second = cards[1], cards[2]
-        stage1 = weights.load(
-            lambda: Stage1Generator(first.network, first.embedding_dim), folder / WEIGHTS.format(1), CONFIG
-        )
-        inner = {f"stage1.{name}": value for name, value in stage1.state_dict().items()}
-        stage2 = weights.load(
-            lambda: Stage2Generator(second.network, second.embedding_dim, stage1),
-            folder / WEIGHTS.format(2),
-            CONFIG,
-            inner,
-        )
+        stage1 = read_stage1(folder / WEIGHTS.format(1), cards[1])
+        stage2 = read_stage2(folder / WEIGHTS.format(2), cards[2], stage1)
         encoder = text.load(folder / TEXT_ENCODER)
         if encoder.dim != cards[1].embedding_dim:
             raise UserError(
@@ -125,17 +116,6 @@ class StackGAN:
         return draw(self.generators[stage], embeddings, noise)
 
 
-@torch.no_grad()
-def draw(generator: Generator, embeddings: Tensor, noise: Tensor) -> Tensor:
-    """Pictures uint8 [N, 3, S, S], N ≥ 1, on the CPU, by a generator in eval mode, some at a time."""
-    device = next(generator.parameters()).device
-    parts = [
-        ((generator(part.to(device), z.to(device)).image.float() + 1) * 127.5).round().to(torch.uint8).cpu()
-        for part, z in zip(embeddings.split(BATCH_SIZE), noise.split(BATCH_SIZE), strict=True)
-    ]
-    return torch.cat(parts)
-
-
 def to_pictures(images: Tensor) -> list[Image.Image]:
     """Pillow pictures of uint8 [N, 3, H, W]."""
     return [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in images]
@@ -148,7 +128,8 @@ def ship(stages: dict[int, Path], text_encoder: Path, captions: Iterable[str], f
     (folder / CONFIG).write_text(json.dumps(cards, indent=2) + "\n")
     for stage in STAGES:
         shutil.copyfile(stages[stage] / GENERATOR, folder / WEIGHTS.format(stage))
-    shutil.copytree(text_encoder, folder / TEXT_ENCODER)
+    # Published embeddings, where there are any, serve training alone.
+    shutil.copytree(text_encoder, folder / TEXT_ENCODER, ignore=shutil.ignore_patterns(VECTORS))
     Vocabulary.of(captions).save(folder / WORDS)
 
 

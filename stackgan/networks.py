@@ -25,6 +25,7 @@ from stackgan.layers import (
 )
 
 STAGE_SIZES = {1: 64, 2: 256}
+_DRAWN_AT_ONCE = 16
 
 
 class GeneratorOutput(NamedTuple):
@@ -143,6 +144,17 @@ class Stage2Generator(nn.Module):
 
 
 Generator = Stage1Generator | Stage2Generator
+
+
+@torch.no_grad()
+def draw(generator: Generator, embeddings: Tensor, noise: Tensor) -> Tensor:
+    """Pictures uint8 [N, 3, S, S], N ≥ 1, on the CPU, by a generator in eval mode, some at a time."""
+    device = next(generator.parameters()).device
+    parts = [
+        ((generator(part.to(device), z.to(device)).image.float() + 1) * 127.5).round().to(torch.uint8).cpu()
+        for part, z in zip(embeddings.split(_DRAWN_AT_ONCE), noise.split(_DRAWN_AT_ONCE), strict=True)
+    ]
+    return torch.cat(parts)
 
 
 class Discriminator(nn.Module):

@@ -6,20 +6,17 @@ birds is compared with what their captions say.
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stackgan import weights
 from stackgan.classifier import Answers, Network, ask
-from stackgan.errors import UserError
+from stackgan.strict import Strict
+from stackgan.weights import load_with_card, save_with_card
 
 # The parts that are read, and how captions name them. No "wing" alone: wing bars have a colour of their own.
 PART_WORDS = {
@@ -30,8 +27,7 @@ PART_WORDS = {
 }
 
 
-@dataclass(frozen=True)
-class ProbeCard:
+class ProbeCard(Strict):
     """`colours` are the answers about each part; accuracy and chance are of the species held out."""
 
     size: int
@@ -98,24 +94,14 @@ class Probe:
 
     def save(self, folder: Path) -> None:
         """Write config.json and probe.safetensors into `folder`, which exists."""
-        (folder / "config.json").write_text(json.dumps(asdict(self.card), indent=1) + "\n")
-        weights = {name: value.contiguous() for name, value in self.reader.state_dict().items()}
-        (folder / "probe.safetensors").write_bytes(save(weights))
+        save_with_card(self.reader, self.card, folder, "probe")
 
 
 def load(folder: Path, device: torch.device | str = "cpu") -> Probe:
     """Read what `Probe.save` wrote. A missing or broken folder is a `UserError`."""
-    try:
-        values = json.loads((folder / "config.json").read_text())
-        card = ProbeCard(**values | {name: tuple(values[name]) for name in ("parts", "colours")})
-        reader = weights.load(
-            lambda: PartReader(card.size, card.width, card.parts, len(card.colours)),
-            folder / "probe.safetensors",
-            "config.json",
-        )
-    except (UserError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{folder} holds no readable probe ({reason}): run `dvc repro judge`") from error
+    reader, card = load_with_card(
+        folder, "probe", ProbeCard, lambda card: PartReader(card.size, card.width, card.parts, len(card.colours))
+    )
     return Probe(reader.to(device), card)
 
 

@@ -48,7 +48,7 @@ class Shards:
     def find(folder: Path, split: str) -> "Shards":
         path = folder / "index.json"
         try:
-            shards = json.loads(path.read_text())["splits"][split]["shards"]
+            shards = json.loads(path.read_bytes())["splits"][split]["shards"]
             if strange := [shard["name"] for shard in shards if not _stays_inside(shard["name"])]:
                 raise ValueError(f"{strange[0]!r} is no file's name")
             paths = [folder / shard["name"] for shard in shards]

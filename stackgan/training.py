@@ -1,4 +1,4 @@
-"""Training of one stage: the step, seen as its phases, and the loop over epochs.
+"""Training of one stage: the step, seen as its phases.
 
 All randomness of a step comes from (seed, step, rank), so a run that is stopped after any step and resumed from its
 state goes on exactly as if it had not been. Nothing in a step waits for the device: figures are summed there and read
@@ -33,7 +33,9 @@ from stackgan.networks import Discriminator, DiscriminatorOutput, Generator, Gen
 from stackgan.reader import Batch
 from stackgan.recorded import Recorded
 
-STATISTICS = ("loss_d", "loss_g", "kl", "sigma", "d_real", "d_generated", "d_mismatched")
+# Means over steps. loss_g is what D's verdicts cost G, redraw_l1 the distance of redrawn real pictures, unweighted, and
+# only where some are redrawn; d_mismatched is over the pairs that there are.
+STATISTICS = ("loss_d", "loss_g", "redraw_l1", "kl", "sigma", "d_real", "d_generated", "d_mismatched")
 
 
 class Pairs(NamedTuple):
@@ -90,6 +92,8 @@ class Trainer:
         self._step = torch.zeros((), dtype=torch.int64, device=fabric.device)
         self._sums = torch.zeros(len(STATISTICS), device=fabric.device)
         self._counts = torch.zeros(len(STATISTICS), device=fabric.device)
+        once = {name: name != "d_mismatched" and (self._redraws or name != "redraw_l1") for name in STATISTICS}
+        self._once = torch.tensor([*once.values()], dtype=torch.float32, device=fabric.device)
         self._bad_step = torch.full((), -1, dtype=torch.int64, device=fabric.device)
         self.set_learning_rates(1.0)
 
@@ -119,7 +123,7 @@ class Trainer:
         generated: GeneratorOutput = self.generator(pairs.embedding, noise, *originals)
 
         loss_d, real, fake = self._discriminator_phase(pairs, generated.image.detach())
-        loss_g, kl = self._generator_phase(pairs, generated)
+        loss_g, redraw, kl = self._generator_phase(pairs, generated)
         self._keep(pairs)
 
         valid = pairs.valid.float()
@@ -127,7 +131,7 @@ class Trainer:
             sigma = torch.exp(0.5 * generated.logvar).mean()
             probability = [torch.sigmoid(logits.float()) for logits in (*real.conditional, *fake.conditional)]
             mismatched = (probability[1] * valid).sum()
-            means = [loss_d, loss_g, kl, sigma, probability[0].mean(), probability[2].mean()]
+            means = [loss_d, loss_g, redraw, kl, sigma, probability[0].mean(), probability[2].mean()]
             self._accumulate(torch.stack([*means, mismatched]), valid.sum())
 
     def _keep(self, pairs: Pairs) -> None:
@@ -184,7 +188,7 @@ class Trainer:
         contrast = None if both.contrast is None else (both.contrast[0][:size], both.contrast[1])
         return DiscriminatorOutput((matching, mismatched), free[0], contrast), DiscriminatorOutput((drawn,), free[1])
 
-    def _generator_phase(self, pairs: Pairs, generated: GeneratorOutput) -> tuple[Tensor, Tensor]:
+    def _generator_phase(self, pairs: Pairs, generated: GeneratorOutput) -> tuple[Tensor, Tensor, Tensor]:
         config = self.config
         # The bare module: gradients of D are neither wanted nor, with several devices, exchanged.
         self.bare_discriminator.requires_grad_(False)
@@ -202,28 +206,33 @@ class Trainer:
         if judged.contrast is not None:
             contrast = contrastive_loss(*judged.contrast, pairs.captions.species)
             loss = loss + self.bare_discriminator.contrast_weight * contrast
+        redraw = torch.zeros_like(loss)
         if generated.redrawn is not None:
-            originals = pairs.image[: len(generated.redrawn)]
-            loss = loss + config.redraw_weight * F.l1_loss(generated.redrawn.float(), originals)
+            redraw = F.l1_loss(generated.redrawn.float(), pairs.image[: len(generated.redrawn)])
         self.optimizer_g.zero_grad()
-        self.fabric.backward(loss + config.kl_weight * kl)
+        self.fabric.backward(loss + config.redraw_weight * redraw + config.kl_weight * kl)
         self.optimizer_g.step()
-        return loss.detach(), kl.detach()
+        return loss.detach(), redraw.detach(), kl.detach()
 
     def _accumulate(self, values: Tensor, mismatched: Tensor) -> None:
         """Add a step's `values`: means, but for the last, which is a sum over so many `mismatched` pairs."""
         self._sums += values
-        self._counts[:-1] += 1
+        self._counts += self._once
         self._counts[-1] += mismatched
         diverged = (self._bad_step < 0) & ~values.isfinite().all()
         self._bad_step.copy_(torch.where(diverged, self._step, self._bad_step))
 
     def check(self) -> None:
-        """Raise a `UserError` if a figure of any step so far was not finite. Waits for the device."""
-        if (step := int(self._bad_step)) >= 0:
+        """Raise a `UserError` if a figure of any step so far, or a weight now, is not finite. Waits for the device."""
+        # The weights too: a step's losses are those before it, and what one rank lost is in the weights of all.
+        weights = (*self.bare_generator.parameters(), *self.bare_discriminator.parameters())
+        finite = torch.stack([weight.isfinite().all() for weight in weights]).all()
+        bad_step = int(self._bad_step)
+        if bad_step >= 0 or not finite:
+            step = bad_step if bad_step >= 0 else self.steps
             raise UserError(
-                f"training diverged: a loss was not a finite number at step {step}; the last good checkpoint is kept."
-                " Lower lr_g and lr_d, or set runtime.precision=float32"
+                f"training diverged: a loss or a weight was not a finite number at step {step}; the last good"
+                " checkpoint is kept. Lower lr_g and lr_d, or set runtime.precision=float32"
             )
 
     def peek_statistics(self) -> dict[str, float | None]:

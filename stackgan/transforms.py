@@ -20,6 +20,8 @@ os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it asks the network at import
 import albumentations as A
 import cv2
 
+cv2.setNumThreads(1)  # loading processes, or torch's own threads, have every core already
+
 Pixels = NDArray[np.uint8]
 
 _STEPS: Mapping[str, Callable[[int], list[Any]]] = {

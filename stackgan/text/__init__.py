@@ -33,20 +33,17 @@ class TextEncoder(Protocol):
 
 
 def load(folder: Path) -> TextEncoder:
-    """Load an encoder that `TextEncoder.save` or the pipeline's stage `text-encoder` wrote."""
-    # Imported here: `stackgan.text.config` must not cost an import of torch.
-    from safetensors import SafetensorError
+    """Load an encoder that `TextEncoder.save` or the pipeline's stage `text-encoder` wrote.
 
-    from stackgan.errors import UserError
-    from stackgan.text.char_cnn_rnn import WEIGHTS, CharEncoder
+    A missing, damaged or unfit folder is a `UserError`.
+    """
+    # Imported here: `stackgan.text.config` must not cost an import of torch.
+    from stackgan.text.char_cnn_rnn import CharEncoder
     from stackgan.text.sentence import SentenceEncoder
 
     config = read_config(folder)
     kind = SentenceEncoder if config.kind == "sentence-transformers" else CharEncoder
-    try:
-        return kind.load(folder, config)
-    except (SafetensorError, OSError, KeyError, RuntimeError) as error:
-        raise UserError(f"{folder / WEIGHTS} cannot be read: {' '.join(str(error).split())}") from error
+    return kind.load(folder, config)
 
 
 def read_config(folder: Path) -> "TextEncoderConfig":

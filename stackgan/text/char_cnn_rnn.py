@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stackgan import weights
 from stackgan.text.alphabet import ALPHABET_SIZE, letters
 from stackgan.text.config import TextEncoderConfig
 from stackgan.text.standardise import Standardisation, standardisation_of
@@ -93,7 +93,8 @@ class CharEncoder:
     """A trained char-CNN-RNN as a `TextEncoder`."""
 
     def __init__(self, network: CharCnnRnn, config: TextEncoderConfig) -> None:
-        self.network, self.config = network.cpu().eval(), config
+        # Without gradients for good: torch rounds otherwise where it might have to differentiate.
+        self.network, self.config = network.cpu().eval().requires_grad_(False), config
         self.dim = config.dim
 
     @classmethod
@@ -115,13 +116,11 @@ class CharEncoder:
 
     def save(self, folder: Path) -> None:
         """Write config.json and encoder.safetensors."""
-        tensors = {name: tensor.contiguous() for name, tensor in self.network.state_dict().items()}
-        (folder / WEIGHTS).write_bytes(save(tensors))
+        weights.save(self.network, folder / WEIGHTS)
         (folder / CONFIG).write_text(self.config.model_dump_json(indent=2) + "\n")
 
     @classmethod
     def load(cls, folder: Path, config: TextEncoderConfig) -> "CharEncoder":
         """Read what `save` wrote."""
-        network = CharCnnRnn(config.conv_widths, config.rnn_width, config.dim)
-        network.load_state_dict(load_file(folder / WEIGHTS))
-        return cls(network, config)
+        shape = config.conv_widths, config.rnn_width, config.dim
+        return cls(weights.load(lambda: CharCnnRnn(*shape), folder / WEIGHTS, CONFIG), config)

@@ -1,17 +1,13 @@
 """The published char-CNN-RNN embeddings of CUB's captions, and an encoder that imitates them for any other sentence.
 
 The embeddings came without a usable encoder. So a char-CNN-RNN of ours learns to give, for a caption, the published
-vector: what a saved folder encodes with. The published vectors themselves lie beside it in `official.safetensors`: one
-float16 tensor [captions, 1024] for every picture of the data set, under the picture's name, in the order of its
-captions. Both are standardised over the training captions, so that one may stand for the other.
+vector: what a saved folder encodes with. The published vectors themselves lie beside it (`official_vectors.py`). Both
+are standardised over the training captions, so that one may stand for the other.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -21,8 +17,6 @@ from stackgan.text.char_cnn_rnn import PART, CharCnnRnn
 from stackgan.text.config import TextEncoderConfig
 from stackgan.text.standardise import standardisation
 from stackgan.text.training import TextTraining
-
-VECTORS = "official.safetensors"
 
 
 class Distillation(TextTraining):
@@ -58,20 +52,3 @@ def standardise(vectors: Mapping[str, Tensor], training: Sequence[str]) -> dict[
     """The vectors [captions, dim] by picture, standardised over `training` pictures."""
     standard = standardisation([vectors[name] for name in training])
     return {name: standard(values) for name, values in vectors.items()}
-
-
-def save_vectors(folder: Path, vectors: Mapping[str, Tensor]) -> None:
-    """Write official.safetensors; see the module for its layout."""
-    halves = {name: values.half().contiguous() for name, values in vectors.items()}
-    (folder / VECTORS).write_bytes(save(halves))
-
-
-def load_vectors(folder: Path) -> dict[str, Tensor] | None:
-    """The published vectors in an encoder's folder: picture name → float16 [captions, dim]; None for other kinds."""
-    if not (folder / VECTORS).is_file():
-        return None
-    try:
-        with safe_open(folder / VECTORS, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 — not a mapping
-    except SafetensorError as error:
-        raise UserError(f"{folder / VECTORS} cannot be read: {' '.join(str(error).split())}") from error

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -61,10 +62,13 @@ class SentenceEncoder:
     @classmethod
     def load(cls, folder: Path, config: TextEncoderConfig) -> "SentenceEncoder":
         """Read what `save` wrote."""
-        tensors = load_file(folder / WEIGHTS)
-        standardise = Standardisation(tensors["mean"], tensors["matrix"])
-        if standardise.matrix.shape != 2 * standardise.mean.shape:
-            raise KeyError(f"matrix {[*standardise.matrix.shape]} does not fit mean {[*standardise.mean.shape]}")
+        try:
+            tensors = load_file(folder / WEIGHTS)
+            standardise = Standardisation(tensors["mean"], tensors["matrix"])
+            if standardise.matrix.shape != 2 * standardise.mean.shape:
+                raise KeyError(f"matrix {[*standardise.matrix.shape]} does not fit mean {[*standardise.mean.shape]}")
+        except (SafetensorError, OSError, KeyError) as error:
+            raise UserError(f"{folder / WEIGHTS} cannot be read: {' '.join(str(error).split())}") from error
         source = folder / MODEL if (folder / MODEL).is_dir() else None
         return cls(config, _open(source or config.model), source, standardise)
 

@@ -39,7 +39,7 @@ def test_precision_and_device_are_those_asked_for(precision: str, expected: str)
     ("wanted", "environment", "message"),
     [
         ("runtime.nodes=2", {}, "2 nodes are wanted: start the stage on each by torchrun or srun"),
-        ("runtime.nodes=1", {"SLURM_NTASKS": "2"}, "srun must be told --ntasks-per-node"),
+        ("runtime.nodes=1", {"SLURM_NTASKS": "2", "SLURM_STEP_ID": "0"}, "srun must be told --ntasks-per-node"),
     ],
 )
 def test_a_launch_that_cannot_work_is_refused(
@@ -84,7 +84,7 @@ def test_a_gpu_gets_processes_that_load_and_a_cpu_gets_none(
 
 def test_a_task_of_srun_shares_its_cores_with_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.launch.cores", lambda: 8)
-    job = {"SLURM_NTASKS": "8", "SLURM_NTASKS_PER_NODE": "4", "SLURM_NNODES": "2"}
+    job = {"SLURM_NTASKS": "8", "SLURM_NTASKS_PER_NODE": "4", "SLURM_NNODES": "2", "SLURM_STEP_ID": "0"}
     for name, value in job.items():
         monkeypatch.setenv(name, value)
     machine = cast("Fabric", SimpleNamespace(device=torch.device("cuda")))

@@ -86,13 +86,18 @@ def test_srun_trains_with_the_tasks_that_it_started(project: Path, expected: byt
     """SLURM itself is not here; its tasks know their place by these variables alone."""
     job = {"SLURM_JOB_ID": "4711", "SLURM_NODELIST": "127.0.0.1", "MASTER_PORT": str(find_free_network_port())}
     job |= {"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_NNODES": "1", "SLURM_NODEID": "0"}
+    job |= {"SLURM_STEP_ID": "0"}
     tasks = [start(project, PYTHON, "stage1", **job, SLURM_PROCID=rank, SLURM_LOCALID=rank) for rank in "01"]
     finish(*tasks)
     assert (project / MODEL).read_bytes() == expected
 
 
-def test_in_a_slurm_job_of_one_task_the_first_process_starts_the_others(project: Path, expected: bytes) -> None:
-    job = {"SLURM_JOB_ID": "4711", "SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
+@pytest.mark.parametrize("tasks", ["1", "4"])
+def test_in_the_script_of_a_slurm_job_the_first_process_starts_the_others(
+    project: Path, expected: bytes, tasks: str
+) -> None:
+    job = {"SLURM_JOB_ID": "4711", "SLURM_NTASKS": tasks, "SLURM_NTASKS_PER_NODE": tasks, "SLURM_NNODES": "1"}
+    job |= {"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
     finish(start(project, PYTHON, "stage1", "runtime.devices=2", **job))
     assert (project / MODEL).read_bytes() == expected
 

@@ -22,7 +22,7 @@ from pipeline.paths import Paths
 from stackgan import text
 from stackgan.cycle import CycleTraining
 from stackgan.errors import UserError
-from stackgan.text.official import load_vectors
+from stackgan.text.official_vectors import load_vectors
 from tests.pipeline.conftest import PRESET, Project
 from tests.pipeline.tiny import SOURCE, Tiny, tiny
 from tests.stackgan.test_text import sentence_transformers  # noqa: F401 — a fixture

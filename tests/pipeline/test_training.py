@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 
 from pipeline import params, stage1, stage2, training
 from pipeline.paths import Paths
-from stackgan.checkpoint import load_discriminator, load_stage1, load_stage2
+from stackgan.checkpoint import GENERATOR, load_card, load_discriminator, load_stage1, read_stage2
 from stackgan.errors import UserError
 from tests.conftest import PROJECT
 from tests.pipeline.tiny_training import DIM, make_project, overrides
@@ -140,7 +140,8 @@ def test_stage2_trains_on_a_frozen_stage1(tmp_path: Path, monkeypatch: pytest.Mo
             stage2.run(chosen.model_copy(update={name: 9}))
     stage2.run(chosen)
     assert (PATHS.stage(1) / "generator.safetensors").read_bytes() == before
-    generator = load_stage2(PATHS.stage(2), load_stage1(PATHS.stage(1)))
+    folder = PATHS.stage(2)
+    generator = read_stage2(folder / GENERATOR, load_card(folder, 2), load_stage1(PATHS.stage(1)))
     assert generator(torch.randn(2, DIM), torch.randn(2, generator.noise_dim)).image.shape == (2, 3, 256, 256)
     assert PATHS.stage_metrics(2).exists()
     assert {path.name for path in PATHS.stage_report(2).iterdir()} == {path.name for path in OUTS[4:]}

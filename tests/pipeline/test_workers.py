@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cores import cores
 from pipeline.workers import parallel
 from stackgan.errors import UserError
 from tests.conftest import PROJECT
@@ -54,6 +55,17 @@ def test_there_are_no_more_processes_than_cores_that_may_be_used(monkeypatch: py
     monkeypatch.setattr("os.cpu_count", lambda: 64)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {5})
     assert set(parallel(process_of, range(3))) == {os.getpid()}
+
+
+@pytest.mark.parametrize(
+    ("quota", "expected"), [("200000 100000", 2), ("150000 100000", 2), ("max 100000", 8), ("", 8)]
+)
+def test_a_containers_quota_counts(quota: str, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.setattr("pipeline.cores._QUOTA", tmp_path / "cpu.max")
+    if quota:
+        (tmp_path / "cpu.max").write_text(quota + "\n")
+    assert cores() == expected
 
 
 @pytest.mark.parametrize("processes", [1, 2])

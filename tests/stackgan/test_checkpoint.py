@@ -9,9 +9,10 @@ from stackgan.checkpoint import (
     DISCRIMINATOR,
     GENERATOR,
     StageCard,
+    load_card,
     load_discriminator,
     load_stage1,
-    load_stage2,
+    read_stage2,
     save_stage,
 )
 from stackgan.errors import UserError
@@ -39,7 +40,9 @@ def test_both_stages_come_back_from_their_folders(tmp_path: Path) -> None:
         folder = tmp_path / f"stage{stage}"
         generator, discriminator = _folder(folder, stage)
         if isinstance(generator, Stage2Generator):
-            loaded: Stage1Generator | Stage2Generator = load_stage2(folder, generator.stage1)
+            loaded: Stage1Generator | Stage2Generator = read_stage2(
+                folder / GENERATOR, load_card(folder, 2), generator.stage1
+            )
         else:
             loaded = load_stage1(folder)
         assert not loaded.training
@@ -68,7 +71,7 @@ def test_damaged_and_foreign_folders_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere/config\.json is missing"):
         load_stage1(tmp_path / "nowhere")
     with pytest.raises(UserError, match="describes Stage 1 where Stage 2"):
-        load_stage2(tmp_path / "stage1", Stage1Generator(network(), T))
+        load_card(tmp_path / "stage1", 2)
     card = StageCard(stage=1, embedding_dim=T + 1, network=network())
     (tmp_path / "stage1" / CONFIG).write_text(card.model_dump_json())
     with pytest.raises(UserError, match="does not fit"):

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -123,6 +124,37 @@ def test_what_was_read_longest_ago_makes_room(bucket: Path, server: Server, url:
     assert len(list(samples(folder, "train", size=64))) == 16
     assert [path.name for path in sorted(folder.glob("*.tar"))] == ["train-000001.tar", "train-000002.tar"]
     assert len(list(samples(folder, "train", size=64))) == 16, "the first is fetched again"
+
+
+def test_what_a_killed_process_left_goes(url: str, tmp_path: Path) -> None:
+    folder = mirror(url, tmp_path / "cache", ROOM)
+    part = folder / ".train-000000.tar.0a1b2c.tmp"
+    part.write_bytes(b"the beginning of a shard")
+    assert len(list(samples(folder, "train", size=64))) == 16
+    assert not part.exists()
+
+
+def test_who_waits_for_a_lock_that_is_removed_is_still_alone(tmp_path: Path) -> None:
+    inside, most = [], []
+
+    def visit(_: int) -> None:
+        with module._alone(tmp_path / "lock"):
+            inside.append(1)
+            most.append(len(inside))
+            time.sleep(0.02)
+            inside.pop()
+
+    with ThreadPoolExecutor(6) as pool:  # some wait while others, who come when the first has gone, find no file
+        list(pool.map(visit, range(18)))
+    assert max(most) == 1
+    assert not (tmp_path / "lock").exists()
+
+
+def test_a_shard_that_is_not_there_is_named_as_such(bucket: Path, url: str, tmp_path: Path) -> None:
+    folder = mirror(url, tmp_path / "cache", ROOM)
+    (bucket / "train-000001.tar").unlink()
+    with pytest.raises(UserError, match=r"train-000001\.tar is missing: copy the shards anew"):
+        list(samples(folder, "train", size=64))
 
 
 def test_a_passing_failure_is_outlasted(server: Server, url: str, tmp_path: Path) -> None:

@@ -13,12 +13,13 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import stackgan
-from stackgan.checkpoint import StageCard, load_stage1, load_stage2, save_stage
+from stackgan.checkpoint import GENERATOR, StageCard, load_card, load_stage1, read_stage2, save_stage
 from stackgan.errors import UserError
-from stackgan.model import STAGES, StackGAN, draw, ship
-from stackgan.networks import STAGE_SIZES, Discriminator, Generator, Stage1Generator, Stage2Generator
+from stackgan.model import STAGES, StackGAN, ship
+from stackgan.networks import STAGE_SIZES, Discriminator, Generator, Stage1Generator, Stage2Generator, draw
 from stackgan.text.char_cnn_rnn import CharCnnRnn, CharEncoder
 from stackgan.text.config import TextEncoderConfig
+from stackgan.text.official_vectors import VECTORS, save_vectors
 from tests.conftest import PROJECT
 from tests.stackgan.recipes import network
 
@@ -120,8 +121,18 @@ def test_it_is_what_the_stages_made(parts: dict[str, Path], model: StackGAN) -> 
     first = load_stage1(parts["stage1"])
     embeddings, noise = torch.randn(2, DIM), torch.randn(2, network().noise_dim)
     assert torch.equal(draw(first, embeddings, noise), model.draw(embeddings, noise, 1))
-    second = load_stage2(parts["stage2"], first)
+    second = read_stage2(parts["stage2"] / GENERATOR, load_card(parts["stage2"], 2), first)
     assert torch.equal(draw(second, embeddings, noise), model.draw(embeddings, noise, 2))
+
+
+def test_published_embeddings_are_not_shipped(parts: dict[str, Path], tmp_path: Path) -> None:
+    encoder = tmp_path / "encoder"
+    shutil.copytree(parts["text_encoder"], encoder)
+    save_vectors(encoder, {"picture": torch.zeros(2, DIM)})
+    (tmp_path / "shipped").mkdir()
+    shipped = make_model(parts | {"text_encoder": encoder}, tmp_path / "shipped")
+    assert not list(shipped.rglob(VECTORS))
+    StackGAN.from_pretrained(shipped, "cpu")
 
 
 def test_loading_and_drawing_leave_torchs_compiler_alone(folder: Path) -> None:
@@ -198,7 +209,7 @@ def test_interpolation_takes_truncated_noise(model: StackGAN) -> None:
 def test_batches_change_at_most_a_rounding(model: StackGAN, monkeypatch: pytest.MonkeyPatch) -> None:
     embeddings, noise = torch.randn(5, DIM), torch.randn(5, network().noise_dim)
     whole = model.draw(embeddings, noise, 1)
-    monkeypatch.setattr("stackgan.model.BATCH_SIZE", 2)
+    monkeypatch.setattr("stackgan.networks._DRAWN_AT_ONCE", 2)
     assert (whole.int() - model.draw(embeddings, noise, 1).int()).abs().max() <= 1
 
 

@@ -28,7 +28,7 @@ def train_probe(birds: Toys, epochs: int = CONFIG.epochs) -> Probe:
     for _ in range(epochs):
         training.run_epoch()
     reader.load_state_dict(training.average.network.state_dict())
-    return Probe(reader, ProbeCard(CONFIG.size, CONFIG.width, PARTS, words, {}))
+    return Probe(reader, ProbeCard(size=CONFIG.size, width=CONFIG.width, parts=PARTS, colours=words, accuracy={}))
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,8 @@ from stackgan.text.alphabet import ALPHABET_SIZE, LETTERS, UNKNOWN, letters, nor
 from stackgan.text.char_cnn_rnn import POOL, CharCnnRnn, CharEncoder
 from stackgan.text.config import TextEncoderConfig
 from stackgan.text.joint import JointTraining, read_loss, structured_loss
-from stackgan.text.official import Distillation, load_vectors, save_vectors, standardise
+from stackgan.text.official import Distillation, standardise
+from stackgan.text.official_vectors import load_vectors, save_vectors
 from stackgan.text.retrieval import paraphrases_nearer, retrieval
 from stackgan.text.sentence import SentenceEncoder
 from stackgan.text.standardise import standardisation
@@ -162,7 +163,7 @@ class TestCharEncoder:
         encoder().save(tmp_path)
         weights = tmp_path / "encoder.safetensors"
         weights.write_bytes(weights.read_bytes()[:kept])
-        with pytest.raises(UserError, match=r"encoder\.safetensors cannot be read"):
+        with pytest.raises(UserError, match=r"encoder\.safetensors is no readable weights file"):
             text.load(tmp_path)
 
 

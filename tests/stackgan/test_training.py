@@ -1,3 +1,5 @@
+import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -69,7 +71,8 @@ def test_all_but_the_frozen_weights_are_trained() -> None:
 
 
 def test_stage2_pays_for_how_it_redraws_real_pictures() -> None:
-    losses = {}
+    paid: dict[float, float] = {}
+    told = {}
     for weight in (0.0, 100.0):
         torch.manual_seed(0)  # of the frozen Stage I, too
         trainer = _trainer(OURS | {"redraw_weight": weight}, stage=2)
@@ -78,8 +81,19 @@ def test_stage2_pays_for_how_it_redraws_real_pictures() -> None:
         noise = torch.randn(6, trainer.bare_generator.noise_dim)
         generated = trainer.generator(pairs.embedding, noise, pairs.image[:3])
         error = (generated.redrawn - pairs.image[:3]).abs().mean().item()
-        losses[weight] = float(trainer._generator_phase(pairs, generated)[0])
-    assert losses[100.0] - losses[0.0] == pytest.approx(100 * error, rel=1e-4)
+        backward = trainer.fabric.backward
+        trainer.fabric.backward = _noting(paid, weight, backward)  # type: ignore[method-assign]
+        told[weight] = [float(figure) for figure in trainer._generator_phase(pairs, generated)]
+    assert paid[100.0] - paid[0.0] == pytest.approx(100 * error, rel=1e-4)
+    assert told[100.0] == told[0.0] == [told[0.0][0], pytest.approx(error, rel=1e-4), told[0.0][2]]
+
+
+def _noting(paid: dict[float, float], key: float, backward: Callable[[torch.Tensor], None]) -> Any:
+    def noted(loss: torch.Tensor) -> None:
+        paid[key] = float(loss)
+        backward(loss)
+
+    return noted
 
 
 @pytest.mark.parametrize(("stage", "weight", "redrawn"), [(1, 100.0, None), (2, 0.0, None), (2, 100.0, 3)])
@@ -88,7 +102,7 @@ def test_only_stage2_redraws_and_only_where_it_counts(stage: int, weight: float,
     drawn: list[GeneratorOutput] = []
     phase = trainer._generator_phase
 
-    def watch(pairs: Pairs, generated: GeneratorOutput) -> tuple[torch.Tensor, torch.Tensor]:
+    def watch(pairs: Pairs, generated: GeneratorOutput) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         drawn.append(generated)
         return phase(pairs, generated)
 
@@ -122,7 +136,7 @@ def test_one_species_trains_without_mismatched_pairs() -> None:
     _steps(trainer, 2, species=1)
     figures = trainer.read_statistics()
     assert figures["d_mismatched"] is None
-    assert all(figures[name] is not None for name in STATISTICS if name != "d_mismatched")
+    assert [name for name in STATISTICS if figures[name] is None] == ["redraw_l1", "d_mismatched"]
 
 
 def test_saved_statistics_are_the_first_rank_s_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,11 +171,23 @@ def test_statistics_are_means_since_the_last_reading() -> None:
     assert trainer.read_statistics() == second
     both = _trainer(OURS)
     _steps(both, 2)
-    for name, value in both.read_statistics().items():
-        one, two = first[name], second[name]
+    means = both.read_statistics()
+    assert means.pop("redraw_l1") is first.pop("redraw_l1") is None
+    for name, one in first.items():
+        two = second[name]
         assert one is not None
         assert two is not None
-        assert value == pytest.approx((one + two) / 2, rel=1e-4)
+        assert means[name] == pytest.approx((one + two) / 2, rel=1e-4)
+
+
+def test_a_weight_that_is_no_number_stops_training_before_a_loss_shows_it() -> None:
+    trainer = _trainer(OURS)
+    _steps(trainer, 1)
+    trainer.bare_generator.to_rgb.weight.register_hook(lambda gradient: torch.full_like(gradient, float("inf")))
+    _steps(trainer, 1, first=1)
+    assert all(math.isfinite(value) for value in trainer.peek_statistics().values() if value is not None)
+    with pytest.raises(UserError, match="not a finite number at step 2"):
+        trainer.check()
 
 
 def test_a_loss_that_is_no_number_stops_training_and_names_the_step() -> None:

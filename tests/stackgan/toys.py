@@ -69,9 +69,9 @@ def train_judge(birds: Toys, config: JudgeConfig = CONFIG) -> Judge:
         training.run_epoch()
     classifier.load_state_dict(training.average.network.state_dict())
     names = tuple(name for name, kept in zip(birds.names, held_out.tolist(), strict=True) if kept)
-    judge = Judge(classifier, JudgeCard(config.size, config.width, ids, names, {}))
-    hits = judge.look(birds.images[held_out]).logits.argmax(1) == columns[held_out]
-    return Judge(classifier, JudgeCard(config.size, config.width, ids, names, {"top1": float(hits.float().mean())}))
+    card = JudgeCard(size=config.size, width=config.width, species_ids=ids, held_out=names, accuracy={})
+    hits = Judge(classifier, card).look(birds.images[held_out]).logits.argmax(1) == columns[held_out]
+    return Judge(classifier, card.model_copy(update={"accuracy": {"top1": float(hits.float().mean())}}))
 
 
 def draw(head: str, belly: str, generator: torch.Generator) -> Tensor:
