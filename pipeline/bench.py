@@ -26,7 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from pipeline import console
 from pipeline.bench_data import Sharding, measure_loader, measure_sharding
 from pipeline.bench_plain import PlainTrainer
-from pipeline.files import require_writable, write_json
+from pipeline.files import require_writable_file, write_json
 from pipeline.launch import fabric
 from pipeline.training import part
 from stackgan.config import NetworkConfig, TrainingConfig
@@ -69,7 +69,7 @@ class Report:
 def run(params: "Params", seconds: float, output: Path | None) -> None:
     """Measure for about `seconds` a figure and show it; see the module's docstring."""
     if output is not None:
-        require_writable(output.parent)
+        require_writable_file(output)
     report = measure(params, seconds)
     Console().print(_table(report, params))
     if output is not None:

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable
 from enum import StrEnum
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, TextIO
@@ -236,7 +237,7 @@ def pack(
 @app.command("bench", rich_help_panel="Tools")
 def bench(
     seconds: Annotated[
-        float, typer.Option(min=0, help="Time for each figure; a figure takes three rounds at least.")
+        float, typer.Option(min=0, max=3600, help="Time for each figure; a figure takes three rounds at least.")
     ] = 10.0,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the figures to this JSON file.")] = None,
     preset: Preset = None,
@@ -254,6 +255,8 @@ def main() -> None:
     # As an exception, so that temporary files are removed on the way out.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     warnings.showwarning = _show_warning
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # its encoding may lack what captions hold
     try:
         app()
     except UserError as error:

@@ -1,5 +1,7 @@
 """What the terminal shows: messages, and progress that is live on a terminal and one line elsewhere."""
 
+import os
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
@@ -11,7 +13,16 @@ T = TypeVar("T")
 
 _LONGEST = 2000
 
-console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+class _Terminal(Console):
+    """One that has gone, as behind `2>&1 | head`, hears no more; the work goes on."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
+console = _Terminal(stderr=True, highlight=False, soft_wrap=True)
 
 
 def info(message: str) -> None:

@@ -36,7 +36,7 @@ cv2.setNumThreads(1)  # there is a process for every core already
 
 Pixels = NDArray[np.uint8]
 
-_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF")  # whatever the suffix says; none that runs another program
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP")  # whatever the suffix says; none that runs another program
 _MOST_PIXELS = 8192  # a side; CUB's have 500. The square around a bird as long as that still fits into memory
 _ORIENTATION = 0x0112  # EXIF tag
 _CHUNK = 32

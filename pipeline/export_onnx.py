@@ -7,7 +7,7 @@ Writes  stage1.onnx and stage2.onnx into a folder, each after ONNX Runtime has d
 from pathlib import Path
 
 from pipeline import console
-from pipeline.files import atomic_file, require_writable
+from pipeline.files import atomic_file, require_writable, require_writable_file
 from pipeline.shipped_model import model_folder
 from stackgan import onnx_export
 from stackgan.model import STAGES, StackGAN
@@ -16,9 +16,11 @@ from stackgan.model import STAGES, StackGAN
 def run(output: Path, folder: Path | None = None) -> None:
     onnx_export.require_packages()
     require_writable(output)
+    paths = {stage: output / f"stage{stage}.onnx" for stage in STAGES}
+    for path in paths.values():
+        require_writable_file(path)
     model = StackGAN.from_pretrained(model_folder(folder), "cpu")
-    for stage in STAGES:
-        path = output / f"stage{stage}.onnx"
+    for stage, path in paths.items():
         with atomic_file(path) as temporary:
             difference = onnx_export.export(model, stage, temporary)
         console.info(f"wrote {path}; it differs from PyTorch by {difference:.0e} at most")

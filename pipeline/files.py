@@ -26,6 +26,7 @@ _SUFFIX = ".stackgan.tmp"
 _ADVICE = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space",
+    errno.EFBIG: "raise the limit of a file's size (ulimit -f)",
     errno.EROFS: "make its file system writable",
 }
 
@@ -69,7 +70,7 @@ def scratch(path: Path) -> Iterator[Path]:
     with ExitStack() as stack:
         with _locked(path.parent, fcntl.LOCK_EX):  # so that no other run sweeps a folder that is not locked yet
             _sweep(path.parent)
-            folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=_SUFFIX, dir=path.parent))
+            folder = Path(tempfile.mkdtemp(prefix=f".{path.name[:40]}.", suffix=_SUFFIX, dir=path.parent))
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             stack.enter_context(_locked(folder, fcntl.LOCK_SH))
         yield folder
@@ -142,6 +143,13 @@ def require_writable(folder: Path) -> None:
         tempfile.TemporaryFile(dir=existing).close()
     except OSError as error:
         raise UserError(f"{existing} cannot be written: {error.strerror}; choose another --output") from None
+
+
+def require_writable_file(path: Path) -> None:
+    """Raise a `UserError` if no file could be written at `path`: before long work, not after."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder where a file is wanted: choose another --output")
+    require_writable(path.parent)
 
 
 def write_json(path: Path, value: Any) -> None:

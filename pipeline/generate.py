@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from pipeline import console
-from pipeline.files import atomic_write, require_writable
+from pipeline.files import atomic_write, require_writable, require_writable_file
 from pipeline.pictures import sheet
 from pipeline.shipped_model import model_folder
 from stackgan.errors import UserError
@@ -91,7 +91,7 @@ def draw(
             raise UserError(f"a sheet of {len(rows)} rows is too high, {MOST_ROWS} is the most: give a folder instead")
     if len(rows) * number > MOST_PICTURES:
         raise UserError(f"{len(rows) * number} pictures are too many at once: {MOST_PICTURES} is the most")
-    require_writable(output if singly else output.parent)
+    (require_writable if singly else require_writable_file)(output)
     model = _load(folder, wanted)
     drawn = [
         model.generate([row.sentence] * number, seed=seed, stage=row.stage, truncation=truncation)
@@ -119,7 +119,7 @@ def animate(
 ) -> None:
     """Write one bird that changes from the first sentence to the second and back, for ever."""
     _require_suffix(output, ANIMATIONS, "--to makes an animation")
-    require_writable(output.parent)
+    require_writable_file(output)
     model = _load(folder, [first, second])
     way = model.interpolate(first, second, STEPS, seed=seed, stage=stage, truncation=truncation)
     there = [END_MS, *[STEP_MS] * (STEPS - 2)]

@@ -1,6 +1,6 @@
 """Command `pack`: make a preset of one's own pictures and captions.
 
-Reads   FOLDER/<kind>/<picture>.jpg (jpeg, png, gif, bmp, tif, tiff too), one folder for each kind of thing, and
+Reads   FOLDER/<kind>/<picture>.jpg (jpeg, png, gif, bmp, tif, tiff, webp too), one folder for each kind of thing, and
         FOLDER/<kind>/<picture>.txt: its captions, one a line
         FOLDER/boxes.csv, if there: `name,x,y,width,height`, the name being <kind>/<picture>.jpg, in pixels of the
         upright picture; one without a line is shown whole
@@ -13,6 +13,7 @@ nothing else. A preset that is there keeps its sizes and budget.
 
 import csv
 import io
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from stackgan.errors import UserError
 
 ARCHIVES = Path("archives")
 BOXES, TEST = "boxes.csv", "test.txt"
-SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp")
 FEW_KINDS = 8  # below, too few to keep some from training altogether
 CROP = 1.5  # side of a crop over the longer side of its box
 _NO_NAMES = ("true", "false", "null", "nan", "inf")  # `dvc exp run -S preset=…` would not take them for names
@@ -102,7 +103,7 @@ def _budget(preset: Path) -> str:
     template = preset if preset.exists() else PRESETS / "sample.yaml"
     if not template.exists():
         raise UserError(f"{template} is missing: run this in the project's root folder")
-    text = template.read_text(encoding="utf-8")
+    text = _text(template)
     head, begin, budget = text.partition(_BUDGET)
     if not begin or (preset.exists() and "`stackgan pack`" not in head):
         raise UserError(f"{preset} is there and was not made by pack: choose another --name, or remove it")
@@ -142,6 +143,8 @@ def _read_kind(kind: Path) -> Iterator[Item]:
     stems = {path.stem for path in files if path.suffix.lower() in SUFFIXES}
     for path in files:
         if path.suffix.lower() in SUFFIXES:
+            if not path.is_file():
+                raise UserError(f"{path} is no file, or a link to none: remove it")
             text = path.with_suffix(".txt")
             yield Item(kind.name, path, _captions(text) if text.exists() else ())
         elif path.suffix != ".txt" or path.stem not in stems:
@@ -171,7 +174,11 @@ def read_boxes(folder: Path, items: Sequence[Item]) -> dict[str, Box]:
             x, y, width, height = (float(row[column]) for column in ("x", "y", "width", "height"))
         except (ValueError, TypeError):
             raise UserError(f"{where}: x, y, width and height must be numbers, with commas between them") from None
-        if (name := row.get("name")) not in known:
+        if not all(map(math.isfinite, (x, y))) or not (0 < width < math.inf and 0 < height < math.inf):
+            raise UserError(f"{where}: {x:g}, {y:g}, {width:g}, {height:g} is no box: width and height are above 0")
+        if (name := row.get("name")) in boxes:
+            raise UserError(f"{where}: {name} has a box already: keep one of the two")
+        if name not in known:
             raise UserError(f"{where}: there is no picture {name!r}; names look like {items[0].name}")
         boxes[name] = (x, y, width, height)
     return boxes
@@ -211,7 +218,12 @@ def packed(items: Sequence[Item], kinds: Sequence[str], boxes: Mapping[str, Box]
         species, _, _ = name.partition("/")
         box = boxes.get(item.name) or _whole(*size)
         if clip_box(box, *size) is None:
-            raise UserError(f"{BOXES}: the box {box} of {item.name} holds nothing of its {size[0]}×{size[1]} pixels")
+            pixels = f"{size[0]}×{size[1]} pixels"
+            raise UserError(
+                f"{BOXES}: the box {box} of {item.name} holds nothing of its {pixels}: correct it"
+                if item.name in boxes
+                else f"{item.path} has {pixels}, too few to be cut to a square: remove it"
+            )
         yield Packed(name, numbers[item.kind], species, item.kind in unseen, content, box, item.captions)
 
 

@@ -5,6 +5,7 @@ the data, the text encoder, the widths and the budget. Nothing else in the proje
 """
 
 import difflib
+import os
 import reprlib
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
@@ -97,7 +98,9 @@ def load(preset: str | None = None, overrides: Iterable[str] = ()) -> Params:
     try:
         return Params.model_validate(values)
     except ValidationError as error:
-        raise UserError(_describe(error, chosen, specific)) from None
+        # DVC has written what -S said, and removed the outs of the stage that was to run.
+        back = "; mend it, or go back by `git checkout params.yaml presets && dvc checkout`"
+        raise UserError(_describe(error, chosen, specific) + (back if "DVC_STAGE" in os.environ else "")) from None
 
 
 def _read(path: Path) -> dict[str, Any]:

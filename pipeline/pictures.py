@@ -15,6 +15,7 @@ Picture = Image.Image | NDArray[np.uint8]
 _PAPER, _INK, _FAINT = (252, 251, 248), (38, 38, 42), (110, 110, 118)
 _MARGIN, _GAP, _CAPTION_WIDTH = 24, 6, 240
 _TITLE_SIZE, _TEXT_SIZE, _LEADING = 22, 14, 1.3
+_LONGEST = 1000  # characters of a text that are looked at to see how many there is room for
 
 
 def sheet(
@@ -106,7 +107,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 def _paragraph(draw: ImageDraw.ImageDraw, text: str, position: tuple[int, int], width: int, height: int) -> None:
     font, line_height = _font(_TEXT_SIZE), round(_TEXT_SIZE * _LEADING)
-    lines = _wrap(text, font, width)
+    lines = _wrap(text[:_LONGEST], font, width)
     visible = max(1, height // line_height)
     if len(lines) > visible:
         lines = [*lines[: visible - 1], _cut(lines[visible - 1] + " …", font, width)]

@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -34,6 +35,7 @@ from stackgan.training import STATISTICS, Trainer
 if TYPE_CHECKING:
     from pipeline.params import Params
 
+REPORT_SECONDS = 30  # least time between two reports of a running training, each of which takes it a second or two
 AGREE_EVERY = 10  # steps; how often processes tell each other whether one was asked to stop
 FORMAT = 8  # raise it when equal params and data make other weights, or checkpoints hold something else
 _DATA_PARAMS = ("seed", "transform", "captions_per_sample")
@@ -104,6 +106,7 @@ class StageRun:
         self.probes = choose_probes(shards, STAGE_SIZES[number], captions, self.album.noise)
         self.progress = Progress()
         self._warned: set[str] = set()
+        self._reported = time.monotonic()
 
     def train(self, checkpoints: Checkpoints, stop: StopRequest) -> None:
         steps = len(self.loader) * self.stage.epochs
@@ -147,7 +150,9 @@ class StageRun:
         figures.update(self.probes.measure(generator, self.trainer.bare_discriminator))
         if figures["epoch"] in snapshot_epochs(self.stage.epochs):
             self.album.snapshot(self.progress.epoch, generator)
-            self.write_report()
+            if time.monotonic() - self._reported > REPORT_SECONDS:
+                self.write_report()
+                self._reported = time.monotonic()
         for concern in concerns(self.progress.history, self.trainer.config):
             if concern.name not in self._warned:
                 self._warned.add(concern.name)

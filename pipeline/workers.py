@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.forkserver import ensure_running
 from typing import TypeVar
 
@@ -64,6 +65,7 @@ def _starting() -> Iterator[None]:
         number: signal.signal(number, lambda number, _: heard.append(number))
         for number in (signal.SIGINT, signal.SIGTERM)
     }
+    resource_tracker.ensure_running()  # which ends with every signal let in again: not later, in the block
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # children inherit it, unlike a handler
     try:
         yield

@@ -48,7 +48,9 @@ def load(build: Callable[[], Network], path: Path, config: str, given: Mapping[s
             raise UserError(f"{path} does not fit {config}: {misfit}; train again, or take both from one place")
         network = build()
         network.load_state_dict({**load_file(path), **given})
-    except FileNotFoundError:
+    except FileNotFoundError:  # safetensors calls a file so that may not be read, too
+        if path.exists():
+            raise UserError(f"{path} cannot be read: check its permissions") from None
         raise UserError(f"{path} is missing: the folder is not whole; train again") from None
     except (SafetensorError, OSError, RuntimeError) as error:
         raise UserError(f"{path} is no readable weights file: {' '.join(str(error).split())[:200]}") from None

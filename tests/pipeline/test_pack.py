@@ -1,3 +1,4 @@
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -128,7 +129,7 @@ def test_kinds_for_test_can_be_named(folder: Path) -> None:
         (lambda folder: (folder / "lime" / "no 2.txt").write_bytes(b"caf\xe9"), "no 2.txt is no UTF-8 text"),
         (lambda folder: (folder / "lime" / "no 2.jpg").write_bytes(b"GIF89a"), "lime/no 2.jpg: unreadable picture"),
         (lambda folder: (folder / "lime" / "no 2.jpg").unlink(), "lime/no 2.txt is neither a picture .* nor the capt"),
-        (lambda folder: (folder / "lime" / "no 2.webp").touch(), "lime/no 2.webp is neither a picture"),
+        (lambda folder: (folder / "lime" / "no 2.heic").touch(), "lime/no 2.heic is neither a picture"),
         (lambda folder: shutil.copy(folder / "lime" / "no 2.jpg", folder / "lime" / "no 2.png"), "the same name"),
         (lambda folder: (folder / "kiwi.jpg").touch(), "kiwi.jpg lies in no folder of its kind: move it to"),
         (
@@ -144,10 +145,28 @@ def test_kinds_for_test_can_be_named(folder: Path) -> None:
             "line 2: x, y, width and height must be numbers",
         ),
         (
-            lambda folder: (folder / "boxes.csv").write_text("name,x,y,width,height\nlime/no 2.jpg,1,2,-3,nan\n"),
-            r"the box \(1.0, 2.0, -3.0, nan\) of lime/no 2.jpg holds nothing",
+            lambda folder: (folder / "boxes.csv").write_text("name,x,y,width,height\nlime/no 2.jpg,900,2,3,4\n"),
+            r"the box \(900.0, 2.0, 3.0, 4.0\) of lime/no 2.jpg holds nothing",
         ),
         (lambda folder: (folder / "boxes.csv").write_text("name,x,y,width,height\nkiwi,1,2,3,4"), "no picture 'kiwi'"),
+        (
+            lambda folder: (folder / "boxes.csv").write_text("name,x,y,width,height\nlime/no 2.jpg,0,0,inf,inf\n"),
+            "boxes.csv, line 2: 0, 0, inf, inf is no box",
+        ),
+        (
+            lambda folder: (folder / "boxes.csv").write_text(
+                "name,x,y,width,height\nlime/no 2.jpg,1,2,3,4\nlime/no 2.jpg,1,2,3,5\n"
+            ),
+            r"boxes.csv, line 3: lime/no 2\.jpg has a box already",
+        ),
+        (
+            lambda folder: Image.new("RGB", (1, 1)).save(folder / "lime" / "no 2.jpg"),
+            r"no 2\.jpg has 1×1 pixels, too few",
+        ),
+        (
+            lambda folder: ((folder / "lime" / "no 2.jpg").unlink(), os.mkfifo(folder / "lime" / "no 2.jpg")),
+            r"no 2\.jpg is no file, or a link to none",
+        ),
         (
             lambda folder: (folder / "boxes.csv").write_bytes(b"name,x,y,width,height\ncaf\xe9,1"),
             "boxes.csv is no UTF-8",
@@ -222,3 +241,12 @@ def test_an_archive_that_has_gone_or_changed_is_named(folder: Path) -> None:
     archive.unlink()
     with pytest.raises(UserError, match=r"fruits-captions\.zip is missing: run `stackgan pack` again"):
         pictures()
+
+
+def test_webp_is_a_picture_like_any_other(folder: Path) -> None:
+    for path in (folder / "apple").glob("*.png"):
+        Image.open(path).save(path.with_suffix(".webp"), lossless=True)
+        path.unlink()
+    assert list((folder / "apple").glob("*.webp"))
+    pack.run(folder)
+    assert crop("001.apple/no_0.jpg").shape == (64, 64, 3)

@@ -107,7 +107,7 @@ from pathlib import Path
 def name(job): return os.getpid()
 """)
     script = f"""
-import os, time
+import os, signal, time
 from pathlib import Path
 from pipeline import workers as module
 from pipeline.workers import expect, parallel
@@ -116,6 +116,8 @@ imported = lambda: {{int(path.name) for path in Path({str(tmp_path)!r}).iterdir(
 expect("slow")
 while not (server := imported()): time.sleep(0.02)
 assert os.getpid() not in server
+status = dict(line.split(":", 1) for line in Path(f"/proc/{{server.copy().pop()}}/status").read_text().splitlines())
+assert int(status["SigBlk"], 16) & 1 << signal.SIGINT - 1, "Ctrl-C is the parent's business"
 import slow
 workers = set(parallel(slow.name, range(8), processes=2))
 assert workers and imported() == server | {{os.getpid()}}, (workers, imported(), server)
