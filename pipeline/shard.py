@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, features
-from webdataset import TarWriter
 
 from pipeline import console, embeddings, manifest
 from pipeline.archives import open_tar
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from pipeline.params import Params
 
 SIZES = (64, 256)
-_LIBRARIES = ("albumentations", "numpy", "opencv-python-headless", "pillow", "webdataset")
+_LIBRARIES = ("albumentations", "numpy", "opencv-python-headless", "pillow")
 
 
 @dataclass(frozen=True)
@@ -114,17 +113,18 @@ class Packer:
 
     def write(self, shard: Shard) -> dict[str, Any]:
         path = self.folder / shard.name
-        with path.open("wb") as file, TarWriter(file, encoder=False, mtime=0, user="", group="", mode=0o644) as tar:
-            tar.tarstream.format = tarfile.USTAR_FORMAT  # webdataset means this but does not pass it on: the same bytes
+        # Not by WebDataset's own writer, which makes the same bytes and takes a third longer for it.
+        with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
             for entry in shard.entries:
-                tar.write(
-                    {
-                        "__key__": entry.key,
-                        "jpg": self.jpeg(entry),
-                        "json": manifest.line(entry.source.picture).encode(),
-                        "npy": _npy(entry.rows.read()),
-                    }
-                )
+                files = {
+                    "jpg": self.jpeg(entry),
+                    "json": manifest.line(entry.source.picture).encode(),
+                    "npy": _npy(entry.rows.read()),
+                }
+                for suffix, content in files.items():
+                    member = tarfile.TarInfo(f"{entry.key}.{suffix}")
+                    member.size = len(content)
+                    tar.addfile(member, io.BytesIO(content))
         return {
             "name": shard.name,
             "samples": len(shard.entries),
