@@ -39,6 +39,28 @@ def test_a_wrong_option_is_exit_code_2() -> None:
     assert run("stage1", "--prest", "cub").returncode == 2
 
 
+def test_a_terminal_of_any_encoding_is_written_to() -> None:
+    result = run("--help", PYTHONIOENCODING="ascii")
+    assert result.returncode == 0
+    assert result.stdout.isascii()
+    assert "Traceback" not in result.stderr
+
+
+def test_a_stderr_that_has_gone_does_not_end_the_work() -> None:
+    script = """
+import os
+from pipeline import console
+read, write = os.pipe()
+os.dup2(write, 2)
+os.close(read)
+for _ in console.track(range(2), "work"):
+    console.info("nobody hears this")
+print("done")
+"""
+    result = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, stdout=subprocess.PIPE, text=True)
+    assert (result.returncode, result.stdout) == (0, "done\n")
+
+
 def test_parameters_load_without_torch() -> None:
     probe = "import sys, pipeline.params as p; p.load(); print(sorted({'torch', 'albumentations'} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", probe], cwd=PROJECT, capture_output=True, text=True, check=True)

@@ -116,3 +116,13 @@ def test_outside_the_project_says_where_to_go(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path / "elsewhere")
     with pytest.raises(UserError, match="root folder"):
         params.load()
+
+
+def test_where_dvc_has_written_a_mistake_the_way_back_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError) as by_hand:
+        params.load(overrides=["lr_g=fast"])
+    monkeypatch.setenv("DVC_STAGE", "stage1")
+    with pytest.raises(UserError) as by_dvc:
+        params.load(overrides=["lr_g=fast"])
+    way_back = "; mend it, or go back by `git checkout params.yaml presets && dvc checkout`"
+    assert str(by_dvc.value) == str(by_hand.value) + way_back
