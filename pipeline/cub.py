@@ -5,7 +5,6 @@ species; its tables must agree with each other and with the captions archive, el
 """
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -13,7 +12,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from pipeline.archives import Tar, Zip, open_tar, open_zip
-from pipeline.manifest import Box, Picture
+from pipeline.manifest import Box, Picture, is_possible
 from pipeline.pickles import load_pickle
 from pipeline.source_config import ArchivesSource, FlockSource
 from stackgan.errors import UserError
@@ -114,7 +113,7 @@ def _box(row: list[str], where: str) -> Box:
         x, y, width, height = map(float, row)
     except ValueError:
         raise UserError(f"{where}: {' '.join(row)!r} are not four numbers") from None
-    if not all(map(math.isfinite, (x, y, width, height))) or width <= 0 or height <= 0:
+    if not is_possible((x, y, width, height)):
         raise UserError(f"{where}: a box of {width} × {height} pixels at {x}, {y} is impossible")
     return x, y, width, height
 

@@ -1,6 +1,7 @@
 """The manifest: one JSON line per picture, sorted by name. Later stages take pictures, split and captions from it."""
 
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
@@ -29,6 +30,11 @@ class Picture:
     bbox: Box  # x, y, width, height in pixels
     captions: tuple[str, ...]
     truth: dict[str, str] = field(default_factory=dict)  # part -> colour, where the picture was drawn; else empty
+
+
+def is_possible(box: Box) -> bool:
+    """Whether the box has a place and a size."""
+    return all(map(math.isfinite, box)) and box[2] > 0 and box[3] > 0
 
 
 def line(picture: Picture) -> str:

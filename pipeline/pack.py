@@ -13,7 +13,6 @@ nothing else. A preset that is there keeps its sizes and budget.
 
 import csv
 import io
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from pipeline.crops import clip_box, open_picture, orientation, to_rgb
 from pipeline.cub_archives import Packed
 from pipeline.evaluate_config import LEAST_PICTURES
 from pipeline.files import atomic_file, atomic_write, sha256
-from pipeline.manifest import Box
+from pipeline.manifest import Box, is_possible
 from pipeline.params import PRESETS
 from stackgan.errors import UserError
 
@@ -174,7 +173,7 @@ def read_boxes(folder: Path, items: Sequence[Item]) -> dict[str, Box]:
             x, y, width, height = (float(row[column]) for column in ("x", "y", "width", "height"))
         except (ValueError, TypeError):
             raise UserError(f"{where}: x, y, width and height must be numbers, with commas between them") from None
-        if not all(map(math.isfinite, (x, y))) or not (0 < width < math.inf and 0 < height < math.inf):
+        if not is_possible((x, y, width, height)):
             raise UserError(f"{where}: {x:g}, {y:g}, {width:g}, {height:g} is no box: width and height are above 0")
         if (name := row.get("name")) in boxes:
             raise UserError(f"{where}: {name} has a box already: keep one of the two")

@@ -31,7 +31,7 @@ class StageCard(Strict):
 def save_stage(folder: Path, card: StageCard, generator: Generator, discriminator: Discriminator) -> None:
     """Write a model folder's three files into `folder`, which must exist. Equal weights make equal bytes."""
     (folder / CONFIG).write_text(card.model_dump_json(indent=2) + "\n")
-    weights.save(generator, folder / GENERATOR, given=_STAGE1_PREFIX)
+    weights.save(generator, folder / GENERATOR, without=_STAGE1_PREFIX)
     weights.save(discriminator, folder / DISCRIMINATOR)
 
 

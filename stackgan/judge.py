@@ -16,9 +16,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from stackgan import classifier_folder
 from stackgan.classifier import Classifier, ask
 from stackgan.strict import Strict
-from stackgan.weights import load_with_card, save_with_card
 
 SPECIES = "species"
 FAIR, GOOD = 0.5, 0.8  # share of unseen real pictures recognised, from which a judge is called so
@@ -69,12 +69,12 @@ class Judge:
 
     def save(self, folder: Path) -> None:
         """Write config.json and judge.safetensors into `folder`, which exists."""
-        save_with_card(self.classifier, self.card, folder, "judge")
+        classifier_folder.save(self.classifier, self.card, folder, "judge")
 
 
 def load(folder: Path, device: torch.device | str = "cpu") -> Judge:
     """Read what `Judge.save` wrote. A missing or broken folder is a `UserError`."""
-    classifier, card = load_with_card(
+    classifier, card = classifier_folder.load(
         folder, "judge", JudgeCard, lambda card: Classifier(card.size, card.width, {SPECIES: len(card.species_ids)})
     )
     return Judge(classifier.to(device), card)

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stackgan import classifier_folder
 from stackgan.classifier import Answers, Network, ask
 from stackgan.strict import Strict
-from stackgan.weights import load_with_card, save_with_card
 
 # The parts that are read, and how captions name them. No "wing" alone: wing bars have a colour of their own.
 PART_WORDS = {
@@ -94,12 +94,12 @@ class Probe:
 
     def save(self, folder: Path) -> None:
         """Write config.json and probe.safetensors into `folder`, which exists."""
-        save_with_card(self.reader, self.card, folder, "probe")
+        classifier_folder.save(self.reader, self.card, folder, "probe")
 
 
 def load(folder: Path, device: torch.device | str = "cpu") -> Probe:
     """Read what `Probe.save` wrote. A missing or broken folder is a `UserError`."""
-    reader, card = load_with_card(
+    reader, card = classifier_folder.load(
         folder, "probe", ProbeCard, lambda card: PartReader(card.size, card.width, card.parts, len(card.colours))
     )
     return Probe(reader.to(device), card)

@@ -92,8 +92,8 @@ class Trainer:
         self._step = torch.zeros((), dtype=torch.int64, device=fabric.device)
         self._sums = torch.zeros(len(STATISTICS), device=fabric.device)
         self._counts = torch.zeros(len(STATISTICS), device=fabric.device)
-        once = {name: name != "d_mismatched" and (self._redraws or name != "redraw_l1") for name in STATISTICS}
-        self._once = torch.tensor([*once.values()], dtype=torch.float32, device=fabric.device)
+        per_step = [name != "d_mismatched" and (self._redraws or name != "redraw_l1") for name in STATISTICS]
+        self._per_step = torch.tensor(per_step, dtype=torch.float32, device=fabric.device)
         self._bad_step = torch.full((), -1, dtype=torch.int64, device=fabric.device)
         self.set_learning_rates(1.0)
 
@@ -217,7 +217,7 @@ class Trainer:
     def _accumulate(self, values: Tensor, mismatched: Tensor) -> None:
         """Add a step's `values`: means, but for the last, which is a sum over so many `mismatched` pairs."""
         self._sums += values
-        self._counts += self._once
+        self._counts += self._per_step
         self._counts[-1] += mismatched
         diverged = (self._bad_step < 0) & ~values.isfinite().all()
         self._bad_step.copy_(torch.where(diverged, self._step, self._bad_step))

@@ -1,4 +1,4 @@
-"""Weights files: safetensors, read into none but a network that they fit; and folders of one beside a config.json."""
+"""Weights files: safetensors, read into none but a network that they fit."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,19 +11,16 @@ from safetensors.torch import save as pack
 from torch import Tensor, nn
 
 from stackgan.errors import UserError
-from stackgan.strict import Strict
 
-CONFIG = "config.json"
 Network = TypeVar("Network", bound=nn.Module)
-Card = TypeVar("Card", bound=Strict)
 
 
-def save(network: nn.Module, path: Path, given: str | None = None) -> None:
-    """Write the network's tensors, but those whose names begin with `given`. Equal weights make equal bytes."""
+def save(network: nn.Module, path: Path, without: str | None = None) -> None:
+    """Write the network's tensors, but those whose names begin with `without`. Equal weights make equal bytes."""
     tensors = {
         name: tensor.detach().cpu().contiguous()
         for name, tensor in network.state_dict().items()
-        if given is None or not name.startswith(given)
+        if without is None or not name.startswith(without)
     }
     path.write_bytes(pack(tensors))
 
@@ -55,25 +52,6 @@ def load(build: Callable[[], Network], path: Path, config: str, given: Mapping[s
     except (SafetensorError, OSError, RuntimeError) as error:
         raise UserError(f"{path} is no readable weights file: {' '.join(str(error).split())[:200]}") from None
     return network.requires_grad_(False).eval()
-
-
-def save_with_card(network: nn.Module, card: Strict, folder: Path, name: str) -> None:
-    """Write config.json and `name`.safetensors into `folder`, which exists."""
-    (folder / CONFIG).write_text(card.model_dump_json(indent=1) + "\n")
-    save(network, folder / f"{name}.safetensors")
-
-
-def load_with_card(folder: Path, name: str, kind: type[Card], build: Callable[[Card], Network]) -> tuple[Network, Card]:
-    """Read what `save_with_card` wrote: the network that `build` makes of its card of `kind`, filled, and the card.
-
-    A missing or broken folder is a `UserError` that calls its content by `name`.
-    """
-    try:
-        card = kind.model_validate_json((folder / CONFIG).read_bytes())
-        return load(lambda: build(card), folder / f"{name}.safetensors", CONFIG), card
-    except (UserError, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{folder} holds no readable {name} ({reason}): run `dvc repro judge`") from error
 
 
 def _shapes(path: Path) -> dict[str, tuple[int, ...]]:

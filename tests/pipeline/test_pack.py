@@ -155,6 +155,10 @@ def a_pipe_instead(folder: Path) -> None:
         ),
         (lambda folder: (folder / "boxes.csv").write_text("name,x,y,width,height\nkiwi,1,2,3,4"), "no picture 'kiwi'"),
         (
+            lambda folder: (folder / "boxes.csv").write_text("name,x,y,width,height\nlime/no 2.jpg,1,2,-3,nan\n"),
+            "boxes.csv, line 2: 1, 2, -3, nan is no box",
+        ),
+        (
             lambda folder: (folder / "boxes.csv").write_text("name,x,y,width,height\nlime/no 2.jpg,0,0,inf,inf\n"),
             "boxes.csv, line 2: 0, 0, inf, inf is no box",
         ),

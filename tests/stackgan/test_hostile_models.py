@@ -160,7 +160,8 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "config: no text": (overwrite("config.json", lambda _: b"\xff\xfe"), CONFIG + "'utf-8' codec can't decode …"),
     "text encoder: other dimensions": (
         overwrite("text_encoder/config.json", lambda content: content.replace(b'"dim": 8', b'"dim": 16')),
-        "{folder}/text_encoder/encoder.safetensors does not fit config.json: project.… has the shape …" + ADVICE,
+        "{folder}/text_encoder/encoder.safetensors does not fit config.json: "
+        "project.bias has the shape [8], not [16]" + ADVICE,
     ),
     "text encoder: a pickle": (
         overwrite("text_encoder/encoder.safetensors", lambda _: pickle.dumps(Hostile())),

@@ -90,7 +90,7 @@ def test_stage2_pays_for_how_it_redraws_real_pictures() -> None:
 
 def _noting(paid: dict[float, float], key: float, backward: Callable[[torch.Tensor], None]) -> Any:
     def noted(loss: torch.Tensor) -> None:
-        paid[key] = float(loss)
+        paid[key] = float(loss.detach())
         backward(loss)
 
     return noted
