@@ -6,6 +6,7 @@ import json
 import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -67,6 +68,10 @@ class Shards:
     def samples(self) -> int:
         return sum(self.counts)
 
+    @cached_property
+    def _places(self) -> dict[Path, int]:
+        return {path: place for place, path in enumerate(self.paths)}
+
     def read(self, paths: Iterable[Path]) -> Iterator[Raw]:
         """Raw samples of the given shards, in order; a damaged shard is a `UserError`."""
         for path in paths:
@@ -82,13 +87,13 @@ class Shards:
                     raise UserError(f"{path} cannot be read: {error.strerror}") from error
                 reason = error.args[0] if error.args else type(error).__name__
                 raise UserError(f"{path} is missing or damaged ({reason}): make the shards again") from error
-            if count != (expected := self.counts[self.paths.index(path)]):
+            if count != (expected := self.counts[self._places[path]]):
                 raise UserError(f"{path} holds {count} samples instead of {expected}: make the shards again")
 
     def _open(self, path: Path) -> BinaryIO:
         if self.origin is None:
             return path.open("rb")
-        return self.origin.open(path, self.checksums[self.paths.index(path)])
+        return self.origin.open(path, self.checksums[self._places[path]])
 
 
 def _stays_inside(name: str) -> bool:

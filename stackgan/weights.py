@@ -43,8 +43,11 @@ def load(build: Callable[[], Network], path: Path, config: str, given: Mapping[s
     try:
         if misfit := _misfit(wanted, _shapes(path)):
             raise UserError(f"{path} does not fit {config}: {misfit}; train again, or take both from one place")
+        tensors = load_file(path)
+        if spoilt := [name for name in sorted(tensors) if not tensors[name].isfinite().all()]:
+            raise UserError(f"{path} holds no finite numbers in {spoilt[0]}: train again, or copy the file anew")
         network = build()
-        network.load_state_dict({**load_file(path), **given})
+        network.load_state_dict({**tensors, **given})
     except FileNotFoundError:  # safetensors calls a file so that may not be read, too
         if path.exists():
             raise UserError(f"{path} cannot be read: check its permissions") from None

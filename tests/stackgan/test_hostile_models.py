@@ -121,6 +121,10 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
         edit_weights(lambda tensors: tensors.update({"to_rgb.weight": torch.zeros(3, 1, 3, 3)})),
         UNFIT + "to_rgb.weight has the shape [3, 1, 3, 3], not [3, 2, 3, 3]" + ADVICE,
     ),
+    "weights: no numbers": (
+        edit_weights(lambda tensors: tensors["to_rgb.weight"][0, 0, 0].fill_(torch.nan)),
+        "{folder}/stage1.safetensors holds no finite numbers in to_rgb.weight: train again, or copy the file anew",
+    ),
     "weights: those of the other stage": (
         lambda folder: shutil.copy(folder / "stage2.safetensors", folder / "stage1.safetensors"),
         UNFIT + "encode.0.weight is unknown" + ADVICE,
