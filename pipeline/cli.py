@@ -6,6 +6,7 @@ Stage modules are imported when they run: torch and albumentations take seconds 
 import os
 import signal
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable
 from enum import StrEnum
@@ -56,6 +57,9 @@ STAGES = {
 }
 
 PARALLEL = ("stage1", "stage2")
+# A socket's path holds some hundred bytes (104 on macOS); multiprocessing puts "/pymp-…/listener-…" behind TMPDIR.
+_LONGEST_TMPDIR = 70
+
 CUTS_CROPS = ("prepare", "text-encoder", "judge", "shard")  # and so by processes that need the slow imports as well
 
 
@@ -255,6 +259,7 @@ def main() -> None:
     # As an exception, so that temporary files are removed on the way out.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     warnings.showwarning = _show_warning
+    _leave_room_for_sockets()
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # its encoding may lack what captions hold
     try:
@@ -264,6 +269,20 @@ def main() -> None:
     except OSError as error:
         # A full disk, a read-only folder, a file that vanished: the system's own words say it best.
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+
+
+def _leave_room_for_sockets() -> None:
+    """Where TMPDIR is a long path, as in a cluster's job, have multiprocessing keep its sockets in /tmp: else none of
+    its processes can be started, and those that load pictures wait for ever."""
+    chosen = tempfile.gettempdir()
+    if len(os.fsencode(chosen)) > _LONGEST_TMPDIR:
+        from multiprocessing.util import get_temp_dir
+
+        tempfile.tempdir = "/tmp"
+        try:
+            get_temp_dir()  # which remembers it, and so do the processes to come
+        finally:
+            tempfile.tempdir = chosen
 
 
 def _show_warning(

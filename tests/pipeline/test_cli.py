@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,26 @@ def test_a_terminal_of_any_encoding_is_written_to() -> None:
     assert result.returncode == 0
     assert result.stdout.isascii()
     assert "Traceback" not in result.stderr
+
+
+def test_processes_can_be_started_where_the_temporary_folder_has_a_long_path(tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 20)
+    folder.mkdir()
+    script = f"""
+import sys, tempfile
+from multiprocessing.connection import Listener
+from pipeline import cli
+sys.argv[1:] = ["--help"]
+try:
+    cli.main()
+finally:
+    Listener(family="AF_UNIX").close()
+    assert tempfile.gettempdir() == {str(folder)!r}, "all else stays where the user wants it"
+"""
+    command = [sys.executable, "-c", script]
+    subprocess.run(
+        command, cwd=PROJECT, env=os.environ | {"TMPDIR": str(folder)}, stdout=subprocess.DEVNULL, check=True
+    )
 
 
 def test_a_stderr_that_has_gone_does_not_end_the_work() -> None:
