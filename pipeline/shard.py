@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, features
@@ -114,19 +114,14 @@ class Packer:
 
     def write(self, shard: Shard) -> dict[str, Any]:
         path = self.folder / shard.name
-        # Not by WebDataset's own writer, which makes the same bytes and takes a third longer for it. In large writes,
-        # since a system call for each header and each padding costs more than to make them.
-        with path.open("wb", _BUFFER) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        # In large writes, since a system call for each header and each padding costs more than to make them.
+        with path.open("wb", _BUFFER) as file:
             for entry in shard.entries:
-                files = {
-                    "jpg": self.jpeg(entry),
-                    "json": manifest.line(entry.source.picture).encode(),
-                    "npy": _npy(entry.rows.read()),
-                }
-                for suffix, content in files.items():
-                    member = tarfile.TarInfo(f"{entry.key}.{suffix}")
-                    member.size = len(content)
-                    tar.addfile(member, io.BytesIO(content))
+                _add(file, f"{entry.key}.jpg", self.jpeg(entry))
+                _add(file, f"{entry.key}.json", manifest.line(entry.source.picture).encode())
+                _add(file, f"{entry.key}.npy", _npy(entry.rows.read()))
+            file.write(bytes(2 * tarfile.BLOCKSIZE))
+            file.write(bytes(-file.tell() % tarfile.RECORDSIZE))
         return {
             "name": shard.name,
             "samples": len(shard.entries),
@@ -137,6 +132,16 @@ class Packer:
     def jpeg(self, entry: Entry) -> bytes:
         """The crop of an entry as it is packed."""
         return _jpeg(self.cutter.cut(entry.source))
+
+
+def _add(file: IO[bytes], name: str, content: bytes) -> None:
+    """Add a member to a tar: the bytes that `TarFile.addfile` and WebDataset's own writer make, for less than half the
+    time, most of which would go into copies and books that nobody reads."""
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    file.write(member.tobuf(tarfile.USTAR_FORMAT))
+    file.write(content)
+    file.write(bytes(-len(content) % tarfile.BLOCKSIZE))
 
 
 def _jpeg(crop: Pixels) -> bytes:
