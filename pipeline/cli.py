@@ -57,10 +57,10 @@ STAGES = {
 }
 
 PARALLEL = ("stage1", "stage2")
+CUTS_CROPS = ("prepare", "text-encoder", "judge", "shard")  # and so by processes that need the slow imports as well
+
 # A socket's path holds some hundred bytes (104 on macOS); multiprocessing puts "/pymp-…/listener-…" behind TMPDIR.
 _LONGEST_TMPDIR = 70
-
-CUTS_CROPS = ("prepare", "text-encoder", "judge", "shard")  # and so by processes that need the slow imports as well
 
 
 @app.callback()

@@ -22,6 +22,7 @@ class NetworkConfig(Strict):
     c_dim: int = Field(ge=1, le=1024, description="dimensions of the conditioning vector c")
     conditioning: Literal["linear", "relu"] = Field(description="activation of mu and logvar; relu forces sigma >= 1")
     conditional_norm: bool = Field(description="c scales and shifts what the generators' enlarging blocks normalise")
+    upsample: Literal["bilinear", "nearest"] = Field(description="how the generators' blocks enlarge what they have")
     residual_blocks: int = Field(ge=0, le=16, description="residual blocks of the Stage-II generator at 16x16")
     stage1_skip: bool = Field(description="Stage II adds its picture to the enlarged Stage-I picture")
     spectral_norm: bool = Field(description="spectral norm in the discriminators instead of batch norm")

@@ -102,7 +102,12 @@ class ConditioningAugmentation(nn.Module):
 
 
 class UpBlock(nn.Module):
-    """[B, I, H, W] → [B, O, 2H, 2W]: nearest enlargement, 3×3 convolution, batch norm, ReLU.
+    """[B, I, H, W] → [B, O, 2H, 2W]: enlargement, 3×3 convolution, batch norm, ReLU.
+
+    The enlargement is nearest, or `bilinear`: a blur makes that of it, and since a blur and a convolution may change
+    places, it comes last, where there are fewer channels and the convolution is still the folded one. (At the border
+    that is not quite bilinear.) Repetition has an edge every other pixel, of which convolutions leave some in pictures
+    as weave and fine lines; Karras et al. (2019) blur for that reason too.
 
     With `c_dim` > 0 the batch norm is conditional (de Vries et al. 2017): each of its channels is scaled and shifted as
     the caption's c [B, c_dim] says, so that a caption speaks at every size and not through the first layer alone.
@@ -111,16 +116,17 @@ class UpBlock(nn.Module):
     # Below this height the folded kernel costs more to compute than it saves.
     FOLD_FROM = 8
 
-    def __init__(self, inputs: int, outputs: int, c_dim: int = 0) -> None:
+    def __init__(self, inputs: int, outputs: int, c_dim: int = 0, *, bilinear: bool = False) -> None:
         super().__init__()
         self.conv = conv3x3(inputs, outputs)
+        self.blur = Blur(outputs) if bilinear else nn.Identity()
         self.norm = nn.BatchNorm2d(outputs)
         self.modulate = nn.Linear(c_dim, 2 * outputs) if c_dim else None
         self.register_buffer("_taps", fold_taps(), persistent=False)
         self._taps: Tensor
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        x = self.norm(self._enlarge(x))
+        x = self.norm(self.blur(self._enlarge(x)))
         if self.modulate is not None:
             scale, shift = self.modulate(c)[:, :, None, None].chunk(2, dim=1)
             x = torch.addcmul(shift, x, 1.0 + scale)
@@ -134,10 +140,16 @@ class UpBlock(nn.Module):
 
 
 class Enlargement(nn.ModuleList):
-    """[B, W, H, H] and c [B, c_dim] → [B, W/16, 16H, 16H] by four `UpBlock`s."""
+    """[B, W, H, H] and c [B, c_dim] → [B, W/16, 16H, 16H] by four `UpBlock`s, `bilinear` ones for larger maps."""
 
-    def __init__(self, width: int, c_dim: int = 0) -> None:
-        super().__init__(UpBlock(width >> i, width >> (i + 1), c_dim) for i in range(4))
+    # Of smaller maps each place stands for a part of the bird: where these are blurred, birds are smears.
+    BILINEAR_FROM = 16
+
+    def __init__(self, width: int, height: int, c_dim: int = 0, *, bilinear: bool = False) -> None:
+        super().__init__(
+            UpBlock(width >> i, width >> (i + 1), c_dim, bilinear=bilinear and height << i >= self.BILINEAR_FROM)
+            for i in range(4)
+        )
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
         for block in self:
@@ -158,6 +170,24 @@ def fold(weight: Tensor, taps: Tensor) -> Tensor:
     by_tap = weight.permute(2, 3, 1, 0).flatten(2).flatten(0, 1)
     folded = taps.to(weight.dtype) @ by_tap
     return folded.view(4, 4, *weight.shape[1::-1]).permute(2, 3, 0, 1)
+
+
+def blur_kernel() -> Tensor:
+    """[3, 3]: the weights 1, 2, 1 across and down, together 1."""
+    line = torch.tensor([0.25, 0.5, 0.25], device="cpu")  # as for `fold_taps`
+    return line.outer(line)
+
+
+class Blur(nn.Module):
+    """[B, C, H, W] → the same, blurred by `blur_kernel`; beyond the border the map goes on as it ends."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("_kernel", blur_kernel().expand(channels, 1, 3, 3).clone(), persistent=False)
+        self._kernel: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), self._kernel, groups=len(self._kernel))
 
 
 class ResidualBlock(nn.Module):
@@ -218,8 +248,8 @@ class Sharpen(nn.Module):
 
     def __init__(self, amount: float) -> None:
         super().__init__()
-        line = torch.tensor([0.25, 0.5, 0.25])
-        kernel = (1 + amount) * F.pad(torch.ones(1, 1), (1, 1, 1, 1)) - amount * line.outer(line)
+        kernel = -amount * blur_kernel()
+        kernel[1, 1] += 1 + amount
         self.register_buffer("_kernel", kernel.expand(3, 1, 3, 3).clone(), persistent=False)
         self._kernel: Tensor
 

@@ -71,7 +71,7 @@ class Stage1Generator(nn.Module):
             nn.ReLU(inplace=True),
             nn.Unflatten(1, (width, 4, 4)),
         )
-        self.enlarge = Enlargement(width, config.c_dim if config.conditional_norm else 0)
+        self.enlarge = _enlargement(width, 4, config)
         self.to_rgb = conv3x3(width >> 4, 3)
 
     def forward(self, embedding: Tensor, noise: Tensor) -> GeneratorOutput:
@@ -111,7 +111,7 @@ class Stage2Generator(nn.Module):
             nn.ReLU(inplace=True),
         )
         self.residual = nn.Sequential(*[ResidualBlock(4 * width) for _ in range(config.residual_blocks)])
-        self.enlarge = Enlargement(4 * width, config.c_dim if config.conditional_norm else 0)
+        self.enlarge = _enlargement(4 * width, 16, config)
         self.to_rgb = conv3x3(width // 4, 3)
 
     def train(self, mode: bool = True) -> "Stage2Generator":
@@ -141,6 +141,11 @@ class Stage2Generator(nn.Module):
             enlarged = F.interpolate(draft.float(), scale_factor=4.0, mode="bilinear")
             rgb = rgb + torch.atanh(0.98 * enlarged)
         return torch.tanh(rgb)
+
+
+def _enlargement(width: int, height: int, config: NetworkConfig) -> Enlargement:
+    c_dim = config.c_dim if config.conditional_norm else 0
+    return Enlargement(width, height, c_dim, bilinear=config.upsample == "bilinear")
 
 
 Generator = Stage1Generator | Stage2Generator

@@ -11,6 +11,7 @@ OURS: dict[str, Any] = {
     "c_dim": 8,
     "conditioning": "linear",
     "conditional_norm": True,
+    "upsample": "bilinear",
     "residual_blocks": 1,
     "stage1_skip": True,
     "spectral_norm": True,
@@ -36,6 +37,7 @@ OURS: dict[str, Any] = {
 PAPER = OURS | {
     "conditioning": "relu",
     "conditional_norm": False,
+    "upsample": "nearest",
     "residual_blocks": 4,
     "stage1_skip": False,
     "spectral_norm": False,

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from stackgan.layers import (
+    Blur,
     ConditioningAugmentation,
     JointConv,
     Sharpen,
@@ -198,6 +199,29 @@ def test_the_folded_kernel_equals_enlargement_and_convolution() -> None:
     plain = block.conv(nn.functional.interpolate(x, scale_factor=2.0))
     folded = nn.functional.conv_transpose2d(x, fold(block.conv.weight, fold_taps()), stride=2, padding=1)
     assert torch.allclose(plain, folded, atol=1e-6)
+
+
+@pytest.mark.parametrize("height", [4, 12], ids=["plain", "folded"])
+def test_a_bilinear_block_convolves_the_bilinear_enlargement(height: int) -> None:
+    block, x, inside = UpBlock(5, 3, bilinear=True), torch.randn(2, 5, height, height), (..., *[slice(2, -2)] * 2)
+    plain = block.conv(nn.functional.interpolate(x, scale_factor=2.0, mode="bilinear"))
+    assert torch.allclose(block.blur(block._enlarge(x))[inside], plain[inside], atol=1e-6)
+
+
+def test_a_blur_leaves_a_plain_area_as_it_is_to_its_borders() -> None:
+    assert torch.allclose(Blur(3)(torch.ones(1, 3, 4, 4)), torch.ones(1, 3, 4, 4))
+
+
+def test_larger_maps_alone_are_enlarged_bilinearly_and_those_as_the_parameter_says() -> None:
+    generators: dict[str, Any] = {}
+    for upsample in ("nearest", "bilinear"):
+        stage1 = Stage1Generator(network(upsample=upsample), T)
+        generators[upsample] = stage1, Stage2Generator(network(upsample=upsample), T, stage1)
+    blurs = {
+        upsample: [[isinstance(block.blur, Blur) for block in generator.enlarge] for generator in both]
+        for upsample, both in generators.items()
+    }
+    assert blurs == {"nearest": [[False] * 4] * 2, "bilinear": [[False, False, True, True], [True] * 4]}
 
 
 def test_joining_a_vector_equals_the_convolution_over_its_repetition() -> None:
