@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from ruamel.yaml import YAML
 
 from pipeline import params
 from stackgan.errors import UserError
@@ -22,6 +23,16 @@ def edit(file: str, old: str, new: str) -> None:
     text = Path(file).read_text()
     assert old in text
     Path(file).write_text(text.replace(old, new, 1))
+
+
+@pytest.mark.parametrize("preset", ["sample", "cub"])
+def test_one_experiment_after_another_can_change_a_list(preset: str) -> None:
+    file = Path("presets") / f"{preset}.yaml"
+    for value in (["translation"], [], ["translation", "cutout"]):
+        values = YAML().load(file)  # as DVC does for -S
+        values["diffaugment"] = value
+        YAML().dump(values, file)
+        assert params.load(preset).diffaugment == tuple(value)
 
 
 @pytest.mark.parametrize("preset", ["sample", "cub"])
