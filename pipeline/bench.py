@@ -5,7 +5,8 @@ Writes  a table to the terminal, and JSON where a file is given
 Params  widths, batch sizes, recipe, runtime
 
 A step is measured in turn with the plain one of `pipeline.bench_plain` and with products of matrices, so that whatever
-else runs on the machine slows all of them alike; medians count. The share of the peak is that of the operations which
+else runs on the machine slows all of them alike; medians count. The plain one has a process to itself, which gets its
+memory as any program does. The share of the peak is that of the operations which
 the step really executes, counted by torch, so that work saved by a smarter step does not count as done.
 """
 
@@ -14,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +31,7 @@ from pipeline.bench_plain import PlainTrainer
 from pipeline.files import require_writable_file, write_json
 from pipeline.launch import fabric
 from pipeline.training import part
+from pipeline.workers import beside
 from stackgan.config import NetworkConfig, TrainingConfig
 from stackgan.networks import STAGE_SIZES, Discriminator, Stage1Generator, Stage2Generator
 from stackgan.reader import Batch
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
 
 PRODUCT_SIDE = {"cpu": 1024, "cuda": 8192}  # a GPU is filled by it, a CPU done with it in milliseconds
 _LEAST_ROUNDS = 3
+_PRODUCTS = 8  # at once: a single one of some milliseconds is at the mercy of whatever else runs then
 _PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -97,15 +101,14 @@ def measure(params: "Params", seconds: float) -> Report:
 
 
 def _training(stage: int, params: "Params", machine: Fabric, kind: torch.dtype, seconds: float) -> Training:
-    plain_machine = Fabric(accelerator=machine.device.type, devices=1, precision="32-true")
-    ours, plain = _trainer(Trainer, stage, params, machine), _trainer(PlainTrainer, stage, params, plain_machine)
-    batch = _batch(stage, params)
+    ours, batch = _trainer(Trainer, stage, params, machine), _batch(stage, params)
     with FlopCounterMode(display=False) as counter:
         ours.step(batch)
     flop, size = counter.get_total_flops(), len(batch.image)
     product, product_flop = _product(machine, kind)
-    work = {"ours": lambda: ours.step(batch), "plain": lambda: plain.step(batch), "product": product}
-    times = _alternate(work, machine, seconds)
+    with beside(partial(_plain_step, stage, params, machine.device.type)) as plain_step:
+        work = {"ours": lambda: ours.step(batch), "plain": plain_step, "product": product}
+        times = _alternate(work, machine, seconds)
     step, reference = (statistics.median(times[name]) for name in ("ours", "plain"))
     return Training(
         size / step,
@@ -114,6 +117,11 @@ def _training(stage: int, params: "Params", machine: Fabric, kind: torch.dtype, 
         flop / 1e9,
         flop / step / (product_flop / statistics.median(times["product"])),
     )
+
+
+def _plain_step(stage: int, params: "Params", device: str) -> Callable[[], None]:
+    machine = Fabric(accelerator=device, devices=1, precision="32-true")
+    return partial(_trainer(PlainTrainer, stage, params, machine).step, _batch(stage, params))
 
 
 def _precision(machine: Fabric) -> str:
@@ -128,10 +136,10 @@ def _peak(machine: Fabric, kind: torch.dtype, seconds: float) -> float:
 
 
 def _product(machine: Fabric, kind: torch.dtype) -> tuple[Callable[[], object], float]:
-    """A product of square matrices, and its operations."""
+    """A few products of square matrices, and their operations."""
     side = PRODUCT_SIDE[machine.device.type]
     one, other = torch.randn(2, side, side, device=machine.device, dtype=kind)
-    return lambda: one @ other, 2.0 * side**3
+    return lambda: [one @ other for _ in range(_PRODUCTS)], _PRODUCTS * 2.0 * side**3
 
 
 def _alternate(work: Mapping[str, Callable[[], object]], machine: Fabric, seconds: float) -> dict[str, list[float]]:

@@ -54,7 +54,8 @@ class PlainTrainer(Trainer):
 def _make_plain(network: nn.Module) -> None:
     for module in list(network.modules()):
         if isinstance(module, UpBlock):
-            module.FOLD_FROM = 1 << 30
+            module._enlarge = partial(_enlarge, module)  # type: ignore[method-assign]
+            module._scale_and_shift = _scale_and_shift  # type: ignore[method-assign]
         if isinstance(module, JointConv):
             module.forward = partial(_convolve_repeated, module)  # type: ignore[method-assign]
         if isinstance(module, nn.Conv2d):
@@ -63,6 +64,15 @@ def _make_plain(network: nn.Module) -> None:
             _use_torchs_norm(module)
     to: Any = network.to  # torch's stubs know no memory_format here
     to(memory_format=torch.contiguous_format)
+
+
+def _enlarge(block: UpBlock, x: Tensor) -> Tensor:
+    enlarged: Tensor = block.conv(F.interpolate(x, scale_factor=2.0))
+    return enlarged
+
+
+def _scale_and_shift(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    return torch.addcmul(shift[:, :, None, None], x, scale[:, :, None, None])
 
 
 def _convolve_repeated(joint: JointConv, features: Tensor, *vectors: Tensor) -> list[Tensor]:

@@ -18,6 +18,7 @@ from typing import Annotated, TextIO
 
 import typer
 
+from pipeline.allocator import keep_freed_memory
 from stackgan.errors import UserError
 
 app = typer.Typer(
@@ -259,6 +260,7 @@ def main() -> None:
     # As an exception, so that temporary files are removed on the way out.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     warnings.showwarning = _show_warning
+    keep_freed_memory()
     _leave_room_for_sockets()
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # its encoding may lack what captions hold

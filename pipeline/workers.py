@@ -10,7 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.forkserver import ensure_running
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pipeline.cores import cores
 from stackgan.errors import UserError
@@ -20,6 +20,8 @@ Result = TypeVar("Result")
 
 # Not fork: threads (torch, the progress bar) may hold locks. The fork server pays the slow imports once for all.
 _CONTEXT = multiprocessing.get_context("forkserver")
+
+_made: Callable[[], Any]  # in a process of `beside`
 
 
 def expect(module: str) -> None:
@@ -44,15 +46,43 @@ def parallel(
         yield from map(function, jobs)
         return
     _CONTEXT.set_forkserver_preload([function.__module__])
+    with _pool(processes) as pool:
+        with _starting():
+            results = pool.map(function, jobs)
+        yield from results
+
+
+@contextmanager
+def beside(make: Callable[[], Callable[[], Result]]) -> Iterator[Callable[[], Result]]:
+    """A process beside this one, for as long as the block lasts.
+
+    It calls `make`, which must be picklable, once. What is yielded calls there what that returned, and waits for it.
+    """
+    with _pool(1) as pool:
+        with _starting():
+            made = pool.submit(_make, make)
+        made.result()
+        yield lambda: pool.submit(_call_made).result()
+
+
+@contextmanager
+def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
     with ProcessPoolExecutor(processes, mp_context=_CONTEXT, initializer=_follow_parent) as pool:
         try:
-            with _starting():
-                results = pool.map(function, jobs)
-            yield from results
+            yield pool
         except BrokenProcessPool as error:
             raise UserError("a worker process died, most likely for lack of memory: free some and run again") from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _make(make: Callable[[], Callable[[], object]]) -> None:
+    global _made
+    _made = make()
+
+
+def _call_made() -> Any:
+    return _made()
 
 
 @contextmanager

@@ -113,8 +113,8 @@ class UpBlock(nn.Module):
     the caption's c [B, c_dim] says, so that a caption speaks at every size and not through the first layer alone.
     """
 
-    # Below this height the folded kernel costs more to compute than it saves.
-    FOLD_FROM = 8
+    # Below this height maps have few places and many channels, over which a convolution's gradients are slow.
+    CONVOLVE_FROM = 8
 
     def __init__(self, inputs: int, outputs: int, c_dim: int = 0, *, bilinear: bool = False) -> None:
         super().__init__()
@@ -128,15 +128,24 @@ class UpBlock(nn.Module):
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
         x = self.norm(self.blur(self._enlarge(x)))
         if self.modulate is not None:
-            scale, shift = self.modulate(c)[:, :, None, None].chunk(2, dim=1)
-            x = torch.addcmul(shift, x, 1.0 + scale)
+            scale, shift = self.modulate(c).chunk(2, dim=1)
+            x = self._scale_and_shift(x, 1.0 + scale, shift)
         return F.relu(x)
 
     def _enlarge(self, x: Tensor) -> Tensor:
-        if x.shape[-1] < self.FOLD_FROM:
-            enlarged: Tensor = self.conv(F.interpolate(x, scale_factor=2.0))
-            return enlarged
-        return F.conv_transpose2d(x, fold(self.conv.weight, self._taps), stride=2, padding=1)
+        kernel = fold(self.conv.weight, self._taps)
+        if x.shape[-1] < self.CONVOLVE_FROM:
+            return convolve_by_product(x, kernel)
+        return F.conv_transpose2d(x, kernel, stride=2, padding=1)
+
+    @staticmethod
+    def _scale_and_shift(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        """scale · x + shift, where x is [B, O, H, W] and the others [B, O]."""
+        # By rows of pixels, each one piece of memory: a single pixel's few channels do not fill a vector register.
+        width = x.shape[3]
+        rows = x.movedim(1, -1).flatten(2)
+        rows = (rows * scale.repeat(1, width)[:, None]).add_(shift.repeat(1, width)[:, None])
+        return rows.view(*rows.shape[:2], width, -1).movedim(-1, 1)
 
 
 class Enlargement(nn.ModuleList):
@@ -170,6 +179,23 @@ def fold(weight: Tensor, taps: Tensor) -> Tensor:
     by_tap = weight.permute(2, 3, 1, 0).flatten(2).flatten(0, 1)
     folded = taps.to(weight.dtype) @ by_tap
     return folded.view(4, 4, *weight.shape[1::-1]).permute(2, 3, 0, 1)
+
+
+def convolve_by_product(x: Tensor, kernel: Tensor) -> Tensor:
+    """x [B, I, H, W] and a kernel [I, O, 4, 4] → their transposed convolution (stride 2, padding 1), [B, O, 2H, 2W].
+
+    One product of matrices gives what each place spreads over 4×4 places, of which two rows and two columns are those
+    of its neighbour; then sums.
+    """
+    batch, _, height, width = x.shape
+    places = x.movedim(1, -1).flatten(0, 2)
+    spread = (places @ kernel.movedim(1, -1).flatten(1)).view(batch, height, width, 4, 4, -1)
+    upper, lower = spread.split(2, dim=3)
+    spread = F.pad(upper, (0, 0) * 4 + (0, 1)) + F.pad(lower, (0, 0) * 4 + (1, 0))
+    left, right = spread.split(2, dim=4)
+    spread = F.pad(left, (0, 0) * 3 + (0, 1)) + F.pad(right, (0, 0) * 3 + (1, 0))
+    whole = spread.transpose(2, 3).flatten(3, 4).flatten(1, 2)
+    return whole[:, 1:-1, 1:-1].movedim(-1, 1).contiguous(memory_format=torch.channels_last)
 
 
 def blur_kernel() -> Tensor:

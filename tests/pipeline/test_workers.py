@@ -1,3 +1,4 @@
+import itertools
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cores import cores
-from pipeline.workers import parallel
+from pipeline.workers import beside, parallel
 from stackgan.errors import UserError
 from tests.conftest import PROJECT
 
@@ -40,6 +41,11 @@ def wait(folder: Path) -> None:
     time.sleep(60)
 
 
+def counter(start: int) -> Callable[[], tuple[int, int]]:
+    numbers = itertools.count(start)
+    return lambda: (os.getpid(), next(numbers))
+
+
 def test_results_come_in_the_order_of_the_jobs() -> None:
     assert list(parallel(slow_if_first, range(5), processes=2)) == [0, 1, 2, 3, 4]
 
@@ -49,6 +55,18 @@ def test_one_process_or_one_job_is_done_right_here() -> None:
     assert set(parallel(process_of, [0], processes=2)) == {os.getpid()}
     assert os.getpid() not in set(parallel(process_of, range(8), processes=2))
     assert list(parallel(process_of, [])) == []
+
+
+def test_a_process_beside_this_one_makes_its_function_once_and_calls_it_there() -> None:
+    with beside(partial(counter, 7)) as call:
+        (process, first), (same, second) = call(), call()
+    assert process == same != os.getpid()
+    assert (first, second) == (7, 8)
+
+
+def test_a_process_beside_this_one_that_dies_is_named() -> None:
+    with pytest.raises(UserError, match="a worker process died"), beside(partial(partial, die, 0)) as call:
+        call()
 
 
 def test_there_are_no_more_processes_than_cores_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +100,7 @@ def test_a_worker_that_dies_is_an_error() -> None:
 def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     script = f"""
 from pathlib import Path
-from pipeline.workers import parallel
+from pipeline.workers import beside, parallel
 from tests.pipeline.test_workers import wait
 list(parallel(wait, [Path({str(tmp_path)!r})] * 2, processes=2))
 """
@@ -143,7 +161,7 @@ def double(job): return 2 * job
 """)
     script = """
 import signal, sys, slow
-from pipeline.workers import parallel
+from pipeline.workers import beside, parallel
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 try:
     list(parallel(slow.double, range(40), processes=2))

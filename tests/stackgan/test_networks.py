@@ -1,4 +1,5 @@
 import copy
+import itertools
 from typing import Any, cast
 
 import pytest
@@ -13,8 +14,6 @@ from stackgan.layers import (
     Sharpen,
     SpectralNorm,
     UpBlock,
-    fold,
-    fold_taps,
     initialise,
     normalised,
 )
@@ -194,14 +193,28 @@ def test_stage2_redraws_originals_as_it_would_drafts_of_stage1() -> None:
     assert torch.allclose(beside.redrawn, stage2.redraw(small, c)[:1], atol=1e-5)
 
 
-def test_the_folded_kernel_equals_enlargement_and_convolution() -> None:
-    block, x = UpBlock(5, 3), torch.randn(2, 5, 6, 6)
+@pytest.mark.parametrize("height", [4, 12], ids=["product", "convolution"])
+def test_a_block_enlarges_and_convolves(height: int) -> None:
+    block, x = UpBlock(5, 3), torch.randn(2, 5, height, height + 1)
     plain = block.conv(nn.functional.interpolate(x, scale_factor=2.0))
-    folded = nn.functional.conv_transpose2d(x, fold(block.conv.weight, fold_taps()), stride=2, padding=1)
-    assert torch.allclose(plain, folded, atol=1e-6)
+    enlarged = block._enlarge(x)
+    assert torch.allclose(enlarged, plain, atol=1e-6)
+    ours, reference = (torch.autograd.grad(y.square().sum(), block.conv.weight)[0] for y in (enlarged, plain))
+    assert torch.allclose(ours, reference, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("height", [4, 12], ids=["plain", "folded"])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["nchw", "channels last"])
+def test_the_caption_scales_and_shifts_each_map(layout: torch.memory_format) -> None:
+    block, x, c = UpBlock(5, 3, c_dim=2).eval(), torch.randn(2, 5, 8, 9).to(memory_format=layout), torch.randn(2, 2)
+    assert block.modulate is not None
+    normal, says, drawn = block.norm(block._enlarge(x)), block.modulate(c), block(x, c)
+    for picture, map_ in itertools.product(range(2), range(3)):
+        scale, shift = says[picture, map_], says[picture, 3 + map_]
+        expected = torch.relu(normal[picture, map_] * (1 + scale) + shift)
+        assert torch.allclose(drawn[picture, map_], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("height", [4, 12], ids=["product", "convolution"])
 def test_a_bilinear_block_convolves_the_bilinear_enlargement(height: int) -> None:
     block, x, inside = UpBlock(5, 3, bilinear=True), torch.randn(2, 5, height, height), (..., *[slice(2, -2)] * 2)
     plain = block.conv(nn.functional.interpolate(x, scale_factor=2.0, mode="bilinear"))
