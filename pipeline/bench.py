@@ -107,8 +107,7 @@ def _training(stage: int, params: "Params", machine: Fabric, kind: torch.dtype, 
     flop, size = counter.get_total_flops(), len(batch.image)
     product, product_flop = _product(machine, kind)
     with beside(partial(_plain_step, stage, params, machine.device.type)) as plain_step:
-        # The product last: right after a wait for the other process it would be slower than the machine can do.
-        work = {"plain": plain_step, "ours": lambda: ours.step(batch), "product": product}
+        work = {"ours": lambda: ours.step(batch), "plain": plain_step, "product": product}
         times = _alternate(work, machine, seconds)
     step, reference = (statistics.median(times[name]) for name in ("ours", "plain"))
     return Training(
@@ -144,13 +143,13 @@ def _product(machine: Fabric, kind: torch.dtype) -> tuple[Callable[[], object], 
 
 
 def _alternate(work: Mapping[str, Callable[[], object]], machine: Fabric, seconds: float) -> dict[str, list[float]]:
-    """Seconds of each function of `work`, called in turn for so many `seconds`; a first call each does not count."""
+    """Seconds of each function of `work`, called in turn for so many `seconds`: twice a turn, of which the second call
+    counts, since a process that has just waited for another is slow to start."""
     times: dict[str, list[float]] = {name: [] for name in work}
-    for function in work.values():
-        _seconds(function, machine)
     start = time.perf_counter()
     while time.perf_counter() - start < seconds or len(times[next(iter(work))]) < _LEAST_ROUNDS:
         for name, function in work.items():
+            _seconds(function, machine)
             times[name].append(_seconds(function, machine))
     return times
 

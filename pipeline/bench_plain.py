@@ -1,7 +1,8 @@
 """The yardstick of `bench`: training as one writes it first, with the mathematics of `Trainer` and none of its speed.
 
 Float32, NCHW, every step read at once, kernels started one by one, Adam tensor by tensor, torch's own spectral norm,
-enlargement and captions spelled out as maps, and D looking at the real pictures once for each of their captions.
+enlargement and captions spelled out as maps, D looking at the real pictures once for each of their captions, and the
+gradients of D computed in G's phase too, where nobody reads them.
 """
 
 from functools import partial
@@ -32,6 +33,7 @@ class PlainTrainer(Trainer):
         self._update = self._phases
         for network in (generator, discriminator):
             _make_plain(network)
+        discriminator.requires_grad_ = partial(_as_it_is, discriminator)  # type: ignore[method-assign]
         for optimizer in (self.optimizer_g, self.optimizer_d):
             for group in optimizer.param_groups:
                 group["fused"] = group["foreach"] = False
@@ -64,6 +66,10 @@ def _make_plain(network: nn.Module) -> None:
             _use_torchs_norm(module)
     to: Any = network.to  # torch's stubs know no memory_format here
     to(memory_format=torch.contiguous_format)
+
+
+def _as_it_is(network: Discriminator, requires_grad: bool) -> Discriminator:
+    return network
 
 
 def _enlarge(block: UpBlock, x: Tensor) -> Tensor:

@@ -38,6 +38,11 @@ def test_the_plain_code_is_plain() -> None:
         assert weight.is_contiguous(), name
         assert weight.ndim == 1 or not torch.equal(weight, before[name]), name
     assert not trainer.optimizer_g.param_groups[0]["fused"]
+    fast = _trainer(Trainer, OURS, "32-true")
+    fast.step(random_batch(0, 64, 3))
+    of_d, of_both = (next(each.bare_discriminator.parameters()).grad for each in (fast, trainer))
+    assert of_d is not None and of_both is not None
+    assert not torch.allclose(of_d, of_both, rtol=0.1)
 
 
 def test_every_figure_is_measured_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
