@@ -6,8 +6,8 @@ Params  widths, batch sizes, recipe, runtime
 
 A step is measured in turn with the plain one of `pipeline.bench_plain` and with products of matrices, so that whatever
 else runs on the machine slows all of them alike; medians count. The plain one has a process to itself, which gets its
-memory as any program does. The share of the peak is that of the operations which
-the step really executes, counted by torch, so that work saved by a smarter step does not count as done.
+memory as any program does. The share of the peak is that of the operations which the step really executes, counted by
+torch, so that work saved by a smarter step does not count as done.
 """
 
 import statistics

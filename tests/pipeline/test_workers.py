@@ -100,7 +100,7 @@ def test_a_worker_that_dies_is_an_error() -> None:
 def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     script = f"""
 from pathlib import Path
-from pipeline.workers import beside, parallel
+from pipeline.workers import parallel
 from tests.pipeline.test_workers import wait
 list(parallel(wait, [Path({str(tmp_path)!r})] * 2, processes=2))
 """
@@ -161,7 +161,7 @@ def double(job): return 2 * job
 """)
     script = """
 import signal, sys, slow
-from pipeline.workers import beside, parallel
+from pipeline.workers import parallel
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 try:
     list(parallel(slow.double, range(40), processes=2))
